@@ -1,0 +1,15 @@
+#include "agent/base/error.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+namespace penstock {
+
+Error Error::from_errno(std::string_view what, int code) {
+    std::string message = std::string(what) + ": " + strerror(code);
+    if (code == EPERM)
+        message += " (run as root, or with the capability the manual names)";
+    return Error(std::move(message), code);
+}
+
+} // namespace penstock

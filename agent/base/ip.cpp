@@ -1,0 +1,109 @@
+#include "agent/base/ip.hpp"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+
+namespace penstock {
+namespace {
+
+bool bit(const std::array<std::uint8_t, 16>& bytes, unsigned index) {
+    return (bytes[index / 8] >> (7 - index % 8)) & 1;
+}
+
+} // namespace
+
+Result<IpAddress> IpAddress::parse(std::string_view text) {
+    const std::string copy(text);
+    IpAddress address;
+    if (inet_pton(AF_INET, copy.c_str(), address.bytes.data()) == 1)
+        address.family = AF_INET;
+    else if (inet_pton(AF_INET6, copy.c_str(), address.bytes.data()) == 1)
+        address.family = AF_INET6;
+    else
+        return fail("\"" + copy + "\" is not an IP address");
+    return address;
+}
+
+std::string IpAddress::str() const {
+    char text[INET6_ADDRSTRLEN] = "";
+    if (family == 0 || inet_ntop(family, bytes.data(), text, sizeof text) == nullptr)
+        return "-";
+    return text;
+}
+
+unsigned IpAddress::bits() const { return family == AF_INET ? 32 : 128; }
+
+std::array<std::uint8_t, 16> IpAddress::mapped() const {
+    if (family != AF_INET)
+        return bytes;
+    std::array<std::uint8_t, 16> out{};
+    out[10] = out[11] = 0xff;
+    std::copy_n(bytes.begin(), 4, out.begin() + 12);
+    return out;
+}
+
+Result<IpPrefix> IpPrefix::parse(std::string_view text) {
+    const auto slash = text.find('/');
+    auto address = IpAddress::parse(text.substr(0, slash));
+    if (!address)
+        return tl::unexpected(address.error());
+    IpPrefix prefix{*address, address->bits()};
+    if (slash != std::string_view::npos) {
+        const auto number = text.substr(slash + 1);
+        const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), prefix.length);
+        if (error != std::errc{} || end != number.data() + number.size() || prefix.length > address->bits())
+            return fail("\"" + std::string(text) + "\": the prefix length must be 0 to " +
+                        std::to_string(address->bits()));
+    }
+    IpAddress network = prefix.address;
+    for (unsigned i = prefix.length; i < network.bits(); i++)
+        network.bytes[i / 8] &= static_cast<std::uint8_t>(~(1U << (7 - i % 8)));
+    if (network != prefix.address)
+        return fail("\"" + std::string(text) + "\" has host bits set; did you mean " +
+                    IpPrefix{network, prefix.length}.str() + "?");
+    return prefix;
+}
+
+std::string IpPrefix::str() const { return address.str() + "/" + std::to_string(length); }
+
+bool IpPrefix::contains(const IpAddress& other) const {
+    if (other.family != address.family)
+        return false;
+    for (unsigned i = 0; i < length; i++)
+        if (bit(address.bytes, i) != bit(other.bytes, i))
+            return false;
+    return true;
+}
+
+bool IpPrefix::contains(const IpPrefix& other) const { return other.length >= length && contains(other.address); }
+
+bool IpPrefix::overlaps(const IpPrefix& other) const { return contains(other) || other.contains(*this); }
+
+Result<MacAddress> MacAddress::parse(std::string_view text) {
+    const std::string copy(text);
+    MacAddress mac;
+    unsigned byte[6];
+    int used = 0;
+    if (copy.size() != 17 ||
+        std::sscanf(copy.c_str(), "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4],
+                    &byte[5], &used) != 6 ||
+        used != 17)
+        return fail("\"" + copy + "\" is not a MAC address such as 02:00:00:00:00:12");
+    for (int i = 0; i < 6; i++)
+        mac.bytes[i] = static_cast<std::uint8_t>(byte[i]);
+    if (mac.bytes[0] & 1 || mac == MacAddress{})
+        return fail("\"" + copy + "\" is not the address of one device (group or zero address)");
+    return mac;
+}
+
+std::string MacAddress::str() const {
+    char text[18];
+    std::snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
+                  bytes[5]);
+    return text;
+}
+
+} // namespace penstock

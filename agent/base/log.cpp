@@ -1,0 +1,48 @@
+#include "agent/base/log.hpp"
+
+#include <cstdlib>
+#include <unistd.h>
+
+namespace penstock::log {
+namespace {
+
+void append_value(std::string& line, std::string_view value) {
+    const bool plain = !value.empty() && value.find_first_of(" \"\\=\n\r\t") == std::string_view::npos;
+    if (plain) {
+        line += value;
+        return;
+    }
+    line += '"';
+    for (const char c : value) {
+        if (c == '"' || c == '\\')
+            line += '\\';
+        // One event is one line: a control character from outside must not forge a second one.
+        line += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+    }
+    line += '"';
+}
+
+} // namespace
+
+void write(Level level, std::string_view event, std::initializer_list<Field> fields) {
+    static const bool verbose = std::getenv("PENSTOCK_DEBUG") != nullptr;
+    static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+    if (level == Level::debug && !verbose)
+        return;
+    std::string line;
+    if (journal)
+        line = "<" + std::to_string(static_cast<int>(level)) + ">";
+    line += "event=";
+    line += event;
+    for (const auto& [key, value] : fields) {
+        line += ' ';
+        line += key;
+        line += '=';
+        append_value(line, value);
+    }
+    line += '\n';
+    // A full or closed journal must never stop the guard: the line is lost, the agent goes on.
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+}
+
+} // namespace penstock::log
