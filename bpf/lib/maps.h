@@ -1,0 +1,124 @@
+/* The maps and the configuration that the programs share. Weak: the linker makes one of each. */
+#ifndef PENSTOCK_LIB_MAPS_H
+#define PENSTOCK_LIB_MAPS_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "../penstock_abi.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+/* Our bits of skb->mark: two adjacent ones. */
+const volatile __u32 mark_mask __weak = 0x30000000;
+const volatile __u32 mark_device __weak = 0x10000000; /* caused by a device, not yet encrypted */
+const volatile __u32 mark_esp __weak = 0x20000000;    /* set by the SA on what it encrypted */
+const volatile __u32 mark_ike __weak = 0x30000000;    /* the sockets of penstock-ike */
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct penstock_gate);
+} gate __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 4096);
+    __type(key, __u32);
+    __type(value, struct penstock_link);
+} links __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1024);
+    __type(key, struct penstock_host_address);
+    __type(value, __u8);
+} host_addresses __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 4096);
+    __type(key, struct penstock_sa_key);
+    __type(value, __u32);
+} sas __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, PENSTOCK_MAX_TUNNELS);
+    __type(key, __u32);
+    __type(value, struct penstock_tunnel);
+} tunnels __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, PENSTOCK_MAX_SELECTORS);
+    __type(key, __u32);
+    __type(value, struct penstock_selector);
+} selectors __weak SEC(".maps");
+
+/* Sizes, not types: clang leaves the types of inner maps out of the BTF. */
+struct device_table_inner {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1);
+    __uint(key_size, sizeof(struct penstock_addr));
+    __uint(value_size, sizeof(struct penstock_device));
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, 2);
+    __type(key, __u32);
+    __array(values, struct device_table_inner);
+} device_table __weak SEC(".maps");
+
+struct mac_table_inner {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1);
+    __uint(key_size, sizeof(struct penstock_mac));
+    __uint(value_size, sizeof(__u32));
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, 2);
+    __type(key, __u32);
+    __array(values, struct mac_table_inner);
+} mac_table __weak SEC(".maps");
+
+struct rule_table_inner {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_INNER_MAP);
+    __uint(max_entries, 1);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct penstock_rule_block));
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, 2);
+    __type(key, __u32);
+    __array(values, struct rule_table_inner);
+} rule_table __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1); /* the agent sets it from the configuration before loading */
+    __type(key, __u32);
+    __type(value, struct penstock_device_state);
+} device_state __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, PENSTOCK_DROP_REASON_MAX);
+    __type(key, __u32);
+    __type(value, struct penstock_drop_count);
+} drops __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 1 << 18);
+} events __weak SEC(".maps");
+
+#endif

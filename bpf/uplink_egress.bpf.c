@@ -1,0 +1,167 @@
+/*
+ * Layer 4: every frame that leaves on an interface which is neither LAN, loopback nor a tunnel of the agent. Default
+ * deny.
+ *
+ * Judged by headers, marks and the SA map, never by payload: with offload the payload behind an ESP header is still
+ * readable here. Passes ESP of an SA this agent installed, IKE of penstock-ike, and what the uplink itself needs to
+ * live.
+ */
+#include "lib/policy.h"
+#include "lib/verdict.h"
+
+#define DROP(reason) drop(ctx, &p, PENSTOCK_DROP_##reason | PENSTOCK_HOOK_UPLINK_EGRESS << 8, NO_SLOT)
+
+#define PORT_IKE 500
+#define PORT_NATT 4500
+
+INLINE int sa_exists(const struct penstock_addr* destination, __be32 spi) {
+    struct penstock_sa_key key = {.destination = *destination, .spi_be = spi};
+
+    return bpf_map_lookup_elem(&sas, &key) != NULL;
+}
+
+INLINE int is_peer(const struct penstock_addr* destination) { return sa_exists(destination, 0); }
+
+INLINE int zero_address(const struct packet* p) {
+    const __u32* word = (const void*)&p->source;
+
+    return word[3] == 0 && word[1] == 0 && word[0] == 0 && (word[2] == 0 || word[2] == bpf_htonl(0xffff));
+}
+
+/* The kernel's own ARP for an address of this uplink (or none yet, RFC 5227). */
+INLINE int judge_arp(struct __sk_buff* ctx, struct packet p) {
+    if (!parse_arp(ctx, &p))
+        return DROP(MALFORMED);
+    if (ctx->ingress_ifindex != 0 || (!zero_address(&p) && !is_host_address(ctx->ifindex, &p.source)))
+        return DROP(SOURCE_ADDRESS);
+    return PASS;
+}
+
+/* RS, NS, NA and MLDv2 reports of the uplink (RFC 4861, RFC 3810); the only packets with a hop-by-hop header that pass.
+ */
+INLINE int is_own_discovery(struct __sk_buff* ctx, const struct packet* p) {
+    if (ctx->ingress_ifindex != 0 || p->ethertype != ETH_P_IPV6)
+        return 0;
+    if (!zero_address(p) && !is_host_address(ctx->ifindex, &p->source))
+        return 0;
+    if (p->proto == IPPROTO_ICMPV6)
+        return p->hop_limit == 255 && (p->icmp_type == ND_ROUTER_SOLICIT || p->icmp_type == ND_NEIGHBOR_SOLICIT ||
+                                       p->icmp_type == ND_NEIGHBOR_ADVERT);
+    return p->proto == IPPROTO_HOPOPTS && p->hop_limit == 1 && p->destination.bytes[0] == 0xff &&
+           p->destination.bytes[1] == 2 && p->destination.bytes[15] == 0x16;
+}
+
+/* DHCP of the uplink (RFC 2131, RFC 8415): from the client's port to the server's. */
+INLINE int is_own_dhcp(struct __sk_buff* ctx, const struct packet* p) {
+    if (ctx->ingress_ifindex != 0 || p->proto != IPPROTO_UDP || p->fragment || p->options)
+        return 0;
+    if (!zero_address(p) && !is_host_address(ctx->ifindex, &p->source))
+        return 0;
+    if (p->ethertype == ETH_P_IP)
+        return p->source_port_be == bpf_htons(68) && p->destination_port_be == bpf_htons(67);
+    return p->source_port_be == bpf_htons(546) && p->destination_port_be == bpf_htons(547) &&
+           p->destination.bytes[0] == 0xff && p->destination.bytes[1] == 2;
+}
+
+/* `host_egress = "open"`: TCP, UDP and pings of any local socket. Errors of the kernel, which may quote a device, stay
+ * out. */
+INLINE int is_open_host(struct __sk_buff* ctx, const struct packet* p) {
+    struct bpf_sock* sk = ctx->sk;
+
+    if (!(gate_flags() & PENSTOCK_HOST_EGRESS_OPEN) || ctx->ingress_ifindex != 0 || p->fragment || p->options || !sk)
+        return 0;
+    if (!bpf_sk_fullsock(sk) || !is_host_address(ctx->ifindex, &p->source) || tunnel_for(&p->destination) >= 0)
+        return 0;
+    return p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP ||
+           (p->proto == IPPROTO_ICMP && p->icmp_type == ICMP_ECHO) ||
+           (p->proto == IPPROTO_ICMPV6 && p->icmp_type == ICMPV6_ECHO_REQUEST);
+}
+
+/* UDP between the IKE socket and a peer. With ESP in user space the socket sends ESP too, which must be of a known SA.
+ */
+INLINE int judge_ike(struct __sk_buff* ctx, struct packet p) {
+    __u16 from = bpf_ntohs(p.source_port_be);
+    __be32 word;
+
+    if (ctx->ingress_ifindex != 0 || (from != PORT_IKE && from != PORT_NATT))
+        return DROP(HOST_CLEAR);
+    if (!is_host_address(ctx->ifindex, &p.source))
+        return DROP(SOURCE_ADDRESS);
+    if (!is_peer(&p.destination))
+        return DROP(HOST_CLEAR);
+    if (from == PORT_IKE)
+        return PASS;
+    if (bpf_skb_load_bytes(ctx, p.l4 + 8, &word, sizeof(word)) < 0)
+        return PASS; /* NAT keepalive: one byte (RFC 3948, 2.3) */
+    if (word == 0 || sa_exists(&p.destination, word))
+        return PASS; /* the non-ESP marker, or ESP */
+    return DROP(ESP_UNKNOWN_SA);
+}
+
+INLINE int judge_esp(struct __sk_buff* ctx, struct packet p) {
+    __be32 spi;
+
+    if (bpf_skb_load_bytes(ctx, p.proto == IPPROTO_UDP ? p.l4 + 8 : p.l4, &spi, sizeof(spi)) < 0)
+        return DROP(MALFORMED);
+    return spi != 0 && sa_exists(&p.destination, spi) ? PASS : DROP(ESP_UNKNOWN_SA);
+}
+
+INLINE int judge(struct __sk_buff* ctx, struct packet p) {
+    __u32 mark = ctx->mark & mark_mask;
+    __u32 encrypted = gate_flags() & PENSTOCK_ESP_USER ? mark_ike : mark_esp;
+
+    if (mark == mark_device)
+        return DROP(DEVICE_CLEAR);
+    /* Before the marks: the kernel's own MLD carries whatever mark its memory held. */
+    if (is_own_discovery(ctx, &p))
+        return PASS;
+    if (p.later || (p.fragment && p.ethertype == ETH_P_IPV6))
+        return mark == encrypted && is_peer(&p.destination) ? PASS : DROP(FRAGMENT);
+    if (p.options)
+        return DROP(IP_OPTIONS);
+    if (mark == mark_ike && p.proto == IPPROTO_UDP)
+        return judge_ike(ctx, p);
+    if (mark == mark_esp &&
+        (p.proto == IPPROTO_ESP || (p.proto == IPPROTO_UDP && p.source_port_be == bpf_htons(PORT_NATT))))
+        return judge_esp(ctx, p);
+    if (p.proto == IPPROTO_ESP)
+        return DROP(ESP_UNKNOWN_SA);
+    if (is_own_dhcp(ctx, &p) || is_open_host(ctx, &p))
+        return PASS;
+    return ctx->ingress_ifindex ? DROP(DEVICE_CLEAR) : DROP(HOST_CLEAR);
+}
+
+/* `l2` is a constant in each call, so that every offset is. */
+INLINE int judge_ip(struct __sk_buff* ctx, struct packet p, __u32 l2) {
+    __u8 reason = parse_ip(ctx, l2, &p);
+
+    if (reason != PENSTOCK_DROP_NONE)
+        return drop(ctx, &p, reason | PENSTOCK_HOOK_UPLINK_EGRESS << 8, NO_SLOT);
+    return judge(ctx, p);
+}
+
+SEC("tc")
+int uplink_egress(struct __sk_buff* ctx) {
+    struct packet p = {};
+    __u32 ifindex = ctx->ifindex;
+    const struct penstock_link* link = bpf_map_lookup_elem(&links, &ifindex);
+    __u8 reason, version;
+
+    if (!link || link->role != PENSTOCK_LINK_UPLINK)
+        return DROP(OTHER_LINK);
+    make_linear(ctx, ETH_HLEN + sizeof(struct ipv6hdr) + 20);
+    if (link->l2_len == 0) {
+        if (bpf_skb_load_bytes(ctx, 0, &version, 1) < 0)
+            return DROP(MALFORMED);
+        p.ethertype = version >> 4 == 4 ? ETH_P_IP : ETH_P_IPV6;
+        return judge_ip(ctx, p, 0);
+    }
+    reason = parse_ethernet(ctx, &p);
+    if (reason != PENSTOCK_DROP_NONE)
+        return drop(ctx, &p, reason | PENSTOCK_HOOK_UPLINK_EGRESS << 8, NO_SLOT);
+    if (p.ethertype == ETH_P_ARP)
+        return judge_arp(ctx, p);
+    if (p.ethertype != ETH_P_IP && p.ethertype != ETH_P_IPV6)
+        return DROP(ETHERTYPE);
+    return judge_ip(ctx, p, ETH_HLEN);
+}
