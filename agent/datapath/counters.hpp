@@ -1,0 +1,42 @@
+// What the packet path counted: drops by reason, traffic by device.
+#pragma once
+
+#include "agent/base/fd.hpp"
+#include "agent/datapath/programs.hpp"
+
+#include <string>
+#include <vector>
+
+namespace penstock::datapath {
+
+struct DropCount {
+    std::uint8_t reason;     // enum penstock_drop_reason
+    std::string name;        // lower case, e.g. "unknown_device"
+    std::string description; // for a person
+    std::uint64_t count;
+};
+
+struct DeviceCounters {
+    std::uint64_t out_packets = 0, out_bytes = 0; // device to tunnel
+    std::uint64_t in_packets = 0, in_bytes = 0;
+    std::uint64_t dropped = 0;
+    std::uint64_t last_seen_ns = 0; // CLOCK_MONOTONIC; 0: never
+};
+
+class Counters {
+public:
+    static Result<Counters> make(const Programs& programs);
+    // Every reason, in its number's order; zeroes too.
+    [[nodiscard]] std::vector<DropCount> drops() const;
+    [[nodiscard]] DeviceCounters device(std::uint32_t slot) const;
+    // A slot that gets a new owner starts from nothing, flows included.
+    Status clear(std::uint32_t slot) const;
+
+private:
+    Fd drops_, device_state_;
+};
+
+std::string drop_name(std::uint8_t reason);
+std::string drop_description(std::uint8_t reason);
+
+} // namespace penstock::datapath

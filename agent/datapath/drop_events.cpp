@@ -1,0 +1,42 @@
+#include "agent/datapath/drop_events.hpp"
+
+#include <bpf/libbpf.h>
+
+namespace penstock::datapath {
+
+struct DropEvents::State {
+    Fd map;
+    ring_buffer* ring = nullptr;
+    std::function<void(const penstock_drop_event&)> on_event;
+    ~State() { ring_buffer__free(ring); }
+};
+
+DropEvents::DropEvents(std::unique_ptr<State> state) : state_(std::move(state)) {}
+DropEvents::DropEvents(DropEvents&&) noexcept = default;
+DropEvents& DropEvents::operator=(DropEvents&&) noexcept = default;
+DropEvents::~DropEvents() = default;
+
+Result<DropEvents> DropEvents::make(const Programs& programs,
+                                    std::function<void(const penstock_drop_event&)> on_event) {
+    auto map = programs.map_fd("events");
+    if (!map)
+        return tl::unexpected(map.error());
+    auto state = std::make_unique<State>();
+    state->map = std::move(*map);
+    state->on_event = std::move(on_event);
+    const auto deliver = [](void* context, void* data, std::size_t size) noexcept -> int {
+        if (size >= sizeof(penstock_drop_event))
+            static_cast<State*>(context)->on_event(*static_cast<const penstock_drop_event*>(data));
+        return 0;
+    };
+    state->ring = ring_buffer__new(state->map.get(), deliver, state.get(), nullptr);
+    if (state->ring == nullptr)
+        return fail_errno("cannot read the BPF ring buffer");
+    return DropEvents(std::move(state));
+}
+
+int DropEvents::fd() const { return ring_buffer__epoll_fd(state_->ring); }
+
+void DropEvents::read() { ring_buffer__consume(state_->ring); }
+
+} // namespace penstock::datapath

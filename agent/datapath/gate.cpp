@@ -1,0 +1,147 @@
+#include "agent/datapath/gate.hpp"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <cstring>
+#include <sys/socket.h>
+
+namespace penstock::datapath {
+namespace {
+
+penstock_sa_key sa_key(const IpAddress& destination, std::uint32_t spi) {
+    return {.destination = to_abi(destination), .spi_be = htonl(spi)};
+}
+
+bool operator_less(const penstock_host_address& a, const penstock_host_address& b) {
+    return std::memcmp(&a, &b, sizeof a) < 0;
+}
+
+} // namespace
+
+IpAddress from_abi(const penstock_addr& address) {
+    static constexpr std::uint8_t kMapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    IpAddress out;
+    if (std::equal(std::begin(kMapped), std::end(kMapped), address.bytes)) {
+        out.family = AF_INET;
+        std::copy_n(address.bytes + 12, 4, out.bytes.begin());
+    } else {
+        out.family = AF_INET6;
+        std::copy_n(address.bytes, 16, out.bytes.begin());
+    }
+    return out;
+}
+
+penstock_addr to_abi(const IpAddress& address) {
+    penstock_addr out;
+    const auto mapped = address.mapped();
+    std::memcpy(out.bytes, mapped.data(), sizeof out.bytes);
+    return out;
+}
+
+penstock_addr mask_of(const IpPrefix& prefix) {
+    penstock_addr out{};
+    const unsigned bits = prefix.length + (prefix.address.family == AF_INET ? 96 : 0);
+    for (unsigned i = 0; i < bits; i++)
+        out.bytes[i / 8] |= static_cast<std::uint8_t>(1U << (7 - i % 8));
+    return out;
+}
+
+Result<Gate> Gate::make(const Programs& programs) {
+    Gate out;
+    const auto adopt = [&programs](auto& map, const char* name) -> Status {
+        auto fd = programs.map_fd(name);
+        if (!fd)
+            return tl::unexpected(fd.error());
+        map = std::remove_reference_t<decltype(map)>(name, std::move(*fd));
+        return {};
+    };
+    for (const auto& ok :
+         {adopt(out.gate_, "gate"), adopt(out.links_, "links"), adopt(out.host_addresses_, "host_addresses"),
+          adopt(out.sas_, "sas"), adopt(out.tunnels_, "tunnels"), adopt(out.selectors_, "selectors")})
+        if (!ok)
+            return tl::unexpected(ok.error());
+    return out;
+}
+
+Status Gate::set_flags(bool esp_in_user_space, bool host_egress_open) {
+    auto gate = gate_.find(0).value_or(penstock_gate{});
+    gate.flags = 0;
+    if (esp_in_user_space)
+        gate.flags |= PENSTOCK_ESP_USER;
+    if (host_egress_open)
+        gate.flags |= PENSTOCK_HOST_EGRESS_OPEN;
+    return gate_.put(0, gate);
+}
+
+Status Gate::set_link(int ifindex, penstock_link_role role, unsigned l2_len) {
+    penstock_link link{};
+    link.role = static_cast<std::uint8_t>(role);
+    link.l2_len = static_cast<std::uint8_t>(l2_len);
+    return links_.put(static_cast<std::uint32_t>(ifindex), link);
+}
+
+void Gate::keep_links(const std::set<int>& ifindexes) {
+    for (const auto& [ifindex, link] : links_.entries())
+        if (!ifindexes.contains(static_cast<int>(ifindex)))
+            (void)links_.remove(ifindex); // an entry that stays names an index that no interface has
+}
+
+penstock_link_role Gate::role(int ifindex) const {
+    const auto link = links_.find(static_cast<std::uint32_t>(ifindex));
+    return link ? static_cast<penstock_link_role>(link->role) : PENSTOCK_LINK_OTHER;
+}
+
+Status Gate::set_host_addresses(const std::set<std::pair<int, IpAddress>>& addresses) {
+    std::set<penstock_host_address, decltype(&operator_less)> wanted(operator_less);
+    for (const auto& [ifindex, address] : addresses)
+        wanted.insert({.address = to_abi(address), .ifindex = static_cast<std::uint32_t>(ifindex)});
+    for (const auto& [key, value] : host_addresses_.entries())
+        if (!wanted.contains(key))
+            if (auto ok = host_addresses_.remove(key); !ok)
+                return ok;
+    for (const auto& key : wanted)
+        if (auto ok = host_addresses_.put(key, 1); !ok)
+            return ok;
+    return {};
+}
+
+Status Gate::set_remote_networks(const std::vector<RemoteNetwork>& networks) {
+    if (networks.size() > PENSTOCK_MAX_SELECTORS)
+        return fail("more than " + std::to_string(PENSTOCK_MAX_SELECTORS) + " remote networks");
+    for (std::uint32_t i = 0; i < PENSTOCK_MAX_SELECTORS; i++) {
+        penstock_selector selector{};
+        if (i < networks.size()) {
+            selector.address = to_abi(networks[i].prefix.address);
+            selector.mask = mask_of(networks[i].prefix);
+            selector.tunnel = networks[i].tunnel;
+            selector.used = 1;
+        }
+        if (auto ok = selectors_.put(i, selector); !ok)
+            return ok;
+    }
+    return {};
+}
+
+Status Gate::set_tunnel(std::uint32_t tunnel, bool up) { return tunnels_.put(tunnel, {.up = up ? 1U : 0U}); }
+
+bool Gate::tunnel_up(std::uint32_t tunnel) const {
+    const auto state = tunnels_.find(tunnel);
+    return state && state->up;
+}
+
+Status Gate::add_sa(const IpAddress& destination, std::uint32_t spi, std::uint32_t tunnel) {
+    return sas_.put(sa_key(destination, spi), tunnel);
+}
+
+Status Gate::remove_sa(const IpAddress& destination, std::uint32_t spi) {
+    return sas_.remove(sa_key(destination, spi));
+}
+
+std::vector<Gate::Sa> Gate::sas() const {
+    std::vector<Sa> out;
+    for (const auto& [key, tunnel] : sas_.entries())
+        out.push_back({.destination = from_abi(key.destination), .spi = ntohl(key.spi_be), .tunnel = tunnel});
+    return out;
+}
+
+} // namespace penstock::datapath

@@ -1,0 +1,60 @@
+// What the packet path is told about the gateway: its interfaces and addresses, its tunnels and their SAs.
+#pragma once
+
+#include "agent/base/ip.hpp"
+#include "agent/datapath/programs.hpp"
+#include "agent/datapath/typed_map.hpp"
+#include "bpf/penstock_abi.h"
+
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace penstock::datapath {
+
+struct RemoteNetwork {
+    IpPrefix prefix;
+    std::uint32_t tunnel = 0; // index, below PENSTOCK_MAX_TUNNELS
+};
+
+class Gate {
+public:
+    static Result<Gate> make(const Programs& programs);
+
+    Status set_flags(bool esp_in_user_space, bool host_egress_open);
+    // l2_len: 14 or 0
+    Status set_link(int ifindex, penstock_link_role role, unsigned l2_len);
+    void keep_links(const std::set<int>& ifindexes); // forgets all others
+    [[nodiscard]] penstock_link_role role(int ifindex) const;
+    // Makes the map hold exactly these (ifindex, address) pairs.
+    Status set_host_addresses(const std::set<std::pair<int, IpAddress>>& addresses);
+    Status set_remote_networks(const std::vector<RemoteNetwork>& networks);
+
+    Status set_tunnel(std::uint32_t tunnel, bool up);
+    [[nodiscard]] bool tunnel_up(std::uint32_t tunnel) const;
+    // Outbound SAs. spi in host byte order; SPI 0 stands for the peer itself.
+    Status add_sa(const IpAddress& destination, std::uint32_t spi, std::uint32_t tunnel);
+    Status remove_sa(const IpAddress& destination, std::uint32_t spi);
+    struct Sa {
+        IpAddress destination;
+        std::uint32_t spi;
+        std::uint32_t tunnel;
+    };
+    [[nodiscard]] std::vector<Sa> sas() const;
+
+private:
+    TypedMap<std::uint32_t, penstock_gate> gate_;
+    TypedMap<std::uint32_t, penstock_link> links_;
+    TypedMap<penstock_host_address, std::uint8_t> host_addresses_;
+    TypedMap<penstock_sa_key, std::uint32_t> sas_;
+    TypedMap<std::uint32_t, penstock_tunnel> tunnels_;
+    TypedMap<std::uint32_t, penstock_selector> selectors_;
+};
+
+// The address of a map key, IPv4 out of ::ffff:0:0/96.
+IpAddress from_abi(const penstock_addr& address);
+penstock_addr to_abi(const IpAddress& address);
+// The mask of a prefix over the mapped address; IPv4's covers the ::ffff too.
+penstock_addr mask_of(const IpPrefix& prefix);
+
+} // namespace penstock::datapath

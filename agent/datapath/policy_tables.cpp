@@ -1,0 +1,141 @@
+#include "agent/datapath/policy_tables.hpp"
+
+#include "agent/datapath/gate.hpp"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <cstring>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace penstock::datapath {
+namespace {
+
+penstock_mac abi_mac(const MacAddress& mac) {
+    penstock_mac out{};
+    std::memcpy(out.bytes, mac.bytes.data(), sizeof out.bytes);
+    return out;
+}
+
+Result<Fd> create(bpf_map_type type, const char* name, std::uint32_t key, std::uint32_t value, std::size_t entries,
+                  std::uint32_t flags) {
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = flags);
+    const auto max = static_cast<std::uint32_t>(std::max<std::size_t>(entries, 1));
+    Fd fd(bpf_map_create(type, name, key, value, max, &options));
+    if (!fd)
+        return fail_errno(std::string("the kernel refuses memory for the policy map ") + name);
+    return fd;
+}
+
+Status set_inner(const Fd& outer, std::uint32_t half, const Fd& inner) {
+    const int fd = inner.get();
+    if (bpf_map_update_elem(outer.get(), &half, &fd, BPF_ANY) != 0)
+        return fail_errno("cannot stage a policy map");
+    return {};
+}
+
+} // namespace
+
+Result<PolicyStore> PolicyStore::make(const Programs& programs) {
+    PolicyStore out;
+    auto gate = programs.map_fd("gate");
+    auto devices = programs.map_fd("device_table");
+    auto macs = programs.map_fd("mac_table");
+    auto rules = programs.map_fd("rule_table");
+    for (const auto* fd : {&gate, &devices, &macs, &rules})
+        if (!*fd)
+            return tl::unexpected(fd->error());
+    out.gate_ = {"gate", std::move(*gate)};
+    out.device_table_ = std::move(*devices);
+    out.mac_table_ = std::move(*macs);
+    out.rule_table_ = std::move(*rules);
+    return out;
+}
+
+std::uint32_t PolicyStore::generation() const {
+    const auto gate = gate_.find(0);
+    return gate ? gate->generation : 0;
+}
+
+Status PolicyStore::stage(const PolicyTables& tables) {
+    std::size_t addresses = 0;
+    for (const auto& device : tables.devices)
+        addresses += device.addresses.size();
+    auto devices = create(BPF_MAP_TYPE_HASH, "devices", sizeof(penstock_addr), sizeof(penstock_device), addresses, 0);
+    auto macs =
+        create(BPF_MAP_TYPE_HASH, "macs", sizeof(penstock_mac), sizeof(std::uint32_t), tables.devices.size(), 0);
+    auto rules = create(BPF_MAP_TYPE_ARRAY, "rules", sizeof(std::uint32_t), sizeof(penstock_rule_block),
+                        tables.blocks.size(), BPF_F_INNER_MAP);
+    for (const auto* fd : {&devices, &macs, &rules})
+        if (!*fd)
+            return tl::unexpected(fd->error());
+
+    for (const auto& device : tables.devices) {
+        penstock_device value{};
+        std::memcpy(value.mac, device.mac.bytes.data(), sizeof value.mac);
+        value.slot = device.slot;
+        value.block = device.block;
+        const auto mac = abi_mac(device.mac);
+        if (bpf_map_update_elem(macs->get(), &mac, &device.slot, BPF_ANY) != 0)
+            return fail_errno("cannot fill the policy map macs");
+        for (const auto& address : device.addresses) {
+            const auto key = to_abi(address);
+            if (bpf_map_update_elem(devices->get(), &key, &value, BPF_NOEXIST) != 0)
+                return fail_errno("cannot give " + address.str() + " to " + device.mac.str());
+        }
+    }
+    for (std::uint32_t i = 0; i < tables.blocks.size(); i++)
+        if (bpf_map_update_elem(rules->get(), &i, &tables.blocks[i], BPF_ANY) != 0)
+            return fail_errno("cannot fill the policy map rules");
+
+    // A packet that began under the generation before the current one must be through before its half is used again:
+    // this waits for an RCU grace period (membarrier(2), MEMBARRIER_CMD_GLOBAL). One CPU alone cannot be in the middle
+    // of a packet.
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+        return fail_errno("membarrier");
+
+    // Generations only go up; 0 means none, and the lowest bit picks the half.
+    std::uint32_t next = generation() + 1;
+    if (next == 0)
+        next = 2;
+    const std::uint32_t half = next & 1;
+    if (auto ok = set_inner(device_table_, half, *devices); !ok)
+        return ok;
+    if (auto ok = set_inner(mac_table_, half, *macs); !ok)
+        return ok;
+    if (auto ok = set_inner(rule_table_, half, *rules); !ok)
+        return ok;
+    staged_ = next;
+    return {};
+}
+
+Status PolicyStore::commit() {
+    auto gate = gate_.find(0).value_or(penstock_gate{});
+    gate.generation = staged_;
+    return gate_.put(0, gate);
+}
+
+Status PolicyStore::lock() {
+    if (auto ok = stage({}); !ok)
+        return ok;
+    return commit();
+}
+
+std::vector<std::pair<MacAddress, std::uint32_t>> PolicyStore::slots() const {
+    std::vector<std::pair<MacAddress, std::uint32_t>> out;
+    const std::uint32_t half = generation() & 1;
+    std::uint32_t id = 0;
+    if (generation() == 0 || bpf_map_lookup_elem(mac_table_.get(), &half, &id) != 0)
+        return out;
+    const TypedMap<penstock_mac, std::uint32_t> macs("macs", Fd(bpf_map_get_fd_by_id(id)));
+    for (const auto& [mac, slot] : macs.entries()) {
+        MacAddress key;
+        std::copy_n(mac.bytes, 6, key.bytes.begin());
+        out.emplace_back(key, slot);
+    }
+    return out;
+}
+
+} // namespace penstock::datapath

@@ -1,0 +1,139 @@
+#include "agent/datapath/programs.hpp"
+
+#include "bpf/penstock_abi.h"
+#include "penstock.skel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <memory>
+#include <sys/vfs.h>
+
+namespace penstock::datapath {
+namespace {
+
+struct SkeletonDeleter {
+    void operator()(penstock_bpf* skeleton) const { penstock_bpf__destroy(skeleton); }
+};
+
+// libbpf's last warnings, to put the verifier's or the kernel's own words into the error.
+thread_local std::string last_warning;
+
+int keep_warning(libbpf_print_level level, const char* format, va_list args) {
+    if (level == LIBBPF_WARN) {
+        char line[256];
+        vsnprintf(line, sizeof line, format, args);
+        last_warning = line;
+        while (!last_warning.empty() && last_warning.back() == '\n')
+            last_warning.pop_back();
+    }
+    return 0;
+}
+
+// "maps-1": a layout of its own per ABI version, so that an upgrade never reads the old one's maps.
+std::filesystem::path map_folder(const std::filesystem::path& bpffs) {
+    return bpffs / ("maps-" + std::to_string(PENSTOCK_ABI_VERSION));
+}
+
+bool is_own_map(const bpf_map* map) {
+    // .rodata and friends belong to the program, not to the state.
+    return bpf_map__is_internal(map) == 0;
+}
+
+// libbpf adopts a pin only if type, sizes and flags agree. A capacity that the operator changed does not: the old map
+// goes, with its counters.
+void drop_pin_of_other_size(const std::filesystem::path& pin, std::uint32_t max_entries) {
+    const Fd fd(bpf_obj_get(pin.c_str()));
+    if (!fd)
+        return;
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    if (bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 && info.max_entries != max_entries)
+        std::filesystem::remove(pin);
+}
+
+Status check_bpffs(const std::filesystem::path& folder) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    struct statfs fs{};
+    if (statfs(folder.c_str(), &fs) != 0)
+        return fail_errno("cannot use " + folder.string());
+    if (static_cast<unsigned long>(fs.f_type) != BPF_FS_MAGIC)
+        return fail(folder.string() + " is not on a BPF file system; mount one: mount -t bpf bpf /sys/fs/bpf");
+    return {};
+}
+
+} // namespace
+
+const char* hook_name(Hook hook) {
+    switch (hook) {
+    case Hook::lan_ingress:
+        return "lan_ingress";
+    case Hook::lan_egress:
+        return "lan_egress";
+    case Hook::uplink_egress:
+        return "uplink_egress";
+    }
+    return "";
+}
+
+Result<Marks> Marks::from_mask(std::uint32_t mask) {
+    const std::uint32_t low = mask & (~mask + 1);
+    if (mask == 0 || mask != (low | low << 1))
+        return fail("the mark mask must be two adjacent bits, for example 0x30000000");
+    return Marks{.mask = mask, .device = low, .esp = low << 1, .ike = mask};
+}
+
+Result<Programs> Programs::load(const ProgramOptions& options) {
+    if (auto ok = check_bpffs(map_folder(options.bpffs)); !ok)
+        return tl::unexpected(ok.error());
+    libbpf_set_print(keep_warning);
+    std::unique_ptr<penstock_bpf, SkeletonDeleter> skeleton(penstock_bpf__open());
+    if (!skeleton)
+        return fail_errno("cannot open the BPF programs");
+
+    skeleton->rodata->mark_mask = options.marks.mask;
+    skeleton->rodata->mark_device = options.marks.device;
+    skeleton->rodata->mark_esp = options.marks.esp;
+    skeleton->rodata->mark_ike = options.marks.ike;
+    bpf_map__set_max_entries(skeleton->maps.device_state, options.device_capacity);
+
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, skeleton->obj) {
+        if (!is_own_map(map))
+            continue;
+        const auto pin = map_folder(options.bpffs) / bpf_map__name(map);
+        drop_pin_of_other_size(pin, bpf_map__max_entries(map));
+        bpf_map__set_pin_path(map, pin.c_str());
+    }
+    last_warning.clear();
+    if (const int error = penstock_bpf__load(skeleton.get()); error != 0)
+        return fail_errno(
+            "the kernel refuses the BPF programs" + (last_warning.empty() ? "" : " (" + last_warning + ")"), -error);
+
+    Programs out;
+    out.programs_[Hook::lan_ingress] = Fd(fcntl(bpf_program__fd(skeleton->progs.lan_ingress), F_DUPFD_CLOEXEC, 3));
+    out.programs_[Hook::lan_egress] = Fd(fcntl(bpf_program__fd(skeleton->progs.lan_egress), F_DUPFD_CLOEXEC, 3));
+    out.programs_[Hook::uplink_egress] = Fd(fcntl(bpf_program__fd(skeleton->progs.uplink_egress), F_DUPFD_CLOEXEC, 3));
+    bpf_object__for_each_map(map, skeleton->obj) {
+        if (is_own_map(map))
+            out.maps_[bpf_map__name(map)] = Fd(fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3));
+    }
+    return out;
+}
+
+int Programs::program_fd(Hook hook) const { return programs_.at(hook).get(); }
+
+Result<Fd> Programs::map_fd(const std::string& name) const {
+    const auto found = maps_.find(name);
+    if (found == maps_.end())
+        return fail("no BPF map is called " + name);
+    Fd fd(fcntl(found->second.get(), F_DUPFD_CLOEXEC, 3));
+    if (!fd)
+        return fail_errno("cannot duplicate the fd of BPF map " + name);
+    return fd;
+}
+
+} // namespace penstock::datapath

@@ -1,0 +1,48 @@
+// The BPF programs and their maps, loaded. Maps are pinned and adopted from whoever pinned them before, so that
+// counters, flows, SAs and the policy in force outlive the process; programs are always the ones of this binary.
+#pragma once
+
+#include "agent/base/fd.hpp"
+#include "agent/base/result.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+
+namespace penstock::datapath {
+
+enum class Hook { lan_ingress, lan_egress, uplink_egress };
+inline constexpr Hook kHooks[] = {Hook::lan_ingress, Hook::lan_egress, Hook::uplink_egress};
+const char* hook_name(Hook hook);
+
+// Values of our bits of skb->mark, made from a mask of two adjacent bits.
+struct Marks {
+    std::uint32_t mask = 0;
+    std::uint32_t device = 0; // caused by a device, not yet encrypted
+    std::uint32_t esp = 0;    // set by the kernel on what an SA encrypted
+    std::uint32_t ike = 0;    // the sockets of penstock-ike
+
+    static Result<Marks> from_mask(std::uint32_t mask);
+};
+
+struct ProgramOptions {
+    std::filesystem::path bpffs; // our folder; made if absent. Must be on a bpffs.
+    Marks marks;
+    std::uint32_t device_capacity = 0; // slots of device_state
+};
+
+class Programs {
+public:
+    static Result<Programs> load(const ProgramOptions& options);
+
+    [[nodiscard]] int program_fd(Hook hook) const;
+    // A new fd of the map with this name.
+    [[nodiscard]] Result<Fd> map_fd(const std::string& name) const;
+
+private:
+    std::map<Hook, Fd> programs_;
+    std::map<std::string, Fd> maps_;
+};
+
+} // namespace penstock::datapath
