@@ -58,6 +58,7 @@ int child_exited(sd_event_source*, const siginfo_t* info, void* data) {
 } // namespace
 
 EventSource::EventSource(std::unique_ptr<State> state) : state_(std::move(state)) {}
+EventSource::EventSource() noexcept = default;
 EventSource::EventSource(EventSource&&) noexcept = default;
 EventSource& EventSource::operator=(EventSource&&) noexcept = default;
 EventSource::~EventSource() = default;

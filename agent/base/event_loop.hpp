@@ -18,7 +18,7 @@ namespace penstock {
 class EventSource {
 public:
     struct State;
-    EventSource() = default;
+    EventSource() noexcept;
     explicit EventSource(std::unique_ptr<State> state);
     EventSource(EventSource&&) noexcept;
     EventSource& operator=(EventSource&&) noexcept;

@@ -24,7 +24,7 @@ void append_value(std::string& line, std::string_view value) {
 
 } // namespace
 
-void write(Level level, std::string_view event, std::initializer_list<Field> fields) {
+void write(Level level, std::string_view event, std::span<const Field> fields) {
     static const bool verbose = std::getenv("PENSTOCK_DEBUG") != nullptr;
     static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
     if (level == Level::debug && !verbose)
