@@ -1,0 +1,20 @@
+// A non-blocking netlink socket that receives multicast groups. Inside agent/net only.
+#pragma once
+
+#include "agent/base/fd.hpp"
+#include "agent/base/result.hpp"
+#include "agent/net/message.hpp"
+
+#include <functional>
+#include <initializer_list>
+
+namespace penstock::net {
+
+// groups: RTNLGRP_* or XFRMNLGRP_* numbers (not bits). The receive buffer is large, so that a burst is not an overrun.
+Result<Fd> subscribe(int protocol, std::initializer_list<int> groups);
+
+// Gives each message of at most a bounded number of queued datagrams to on_message. True if the kernel had to drop
+// some.
+Result<bool> drain_messages(int fd, const std::function<void(const nlmsghdr&)>& on_message);
+
+} // namespace penstock::net
