@@ -1,0 +1,131 @@
+#include "policy/bundle/verify.hpp"
+
+#include "policy/bundle/encoding.hpp"
+#include "policy/payload.hpp"
+
+namespace penstock::policy {
+namespace {
+
+using Check = tl::expected<void, Refused>;
+
+tl::unexpected<Refused> refuse(Refusal refusal, std::string message) {
+    return tl::unexpected<Refused>(Refused{refusal, std::move(message)});
+}
+
+std::string short_id(const std::string& key_id) { return key_id.substr(0, 16); }
+
+Check check_signatures(const SignatureCount& count, const Role& role) {
+    if (count.valid.size() >= role.threshold)
+        return {};
+    const std::string tally =
+        std::to_string(count.valid.size()) + " of " + std::to_string(role.threshold) + " valid signatures";
+    if (!count.invalid.empty())
+        return refuse(Refusal::signature_invalid, "the signature by key " + short_id(count.invalid.front()) +
+                                                      " does not match the payload: it was changed after signing; " +
+                                                      tally);
+    if (count.valid.empty() && count.unknown > 0)
+        return refuse(Refusal::unknown_key, "signed only by keys that the root does not list for policies; " + tally);
+    return refuse(Refusal::too_few_signatures, tally + "; more of the root's policy keys must sign");
+}
+
+Check check_target(const Policy& policy, const Root& root, const VerifyContext& context) {
+    if (policy.fleet != root.fleet)
+        return refuse(Refusal::wrong_fleet,
+                      "this bundle is for the fleet " + policy.fleet + ", the root for " + root.fleet);
+    if (context.gateway && !policy.is_for_gateway(*context.gateway)) {
+        std::string globs;
+        for (const auto& glob : policy.gateways)
+            globs += (globs.empty() ? "" : ", ") + glob;
+        return refuse(Refusal::wrong_gateway,
+                      policy.title() + " is for the gateways " + globs + ", not for " + quote(*context.gateway));
+    }
+    return {};
+}
+
+Check check_version(const VerifiedPolicy& verified, const VerifyContext& context) {
+    if (!context.last_version || verified.policy.version > *context.last_version || verified.already_in_force)
+        return {};
+    const std::string last = std::to_string(*context.last_version);
+    if (verified.policy.version < *context.last_version)
+        return refuse(Refusal::rollback, verified.policy.title() + " is older than version " + last +
+                                             ", which was in force; versions only go up");
+    return refuse(Refusal::conflicting_version, verified.policy.title() + " is the last version again" +
+                                                    (context.last_digest ? " with other content" : "") +
+                                                    "; give the new content a higher version");
+}
+
+} // namespace
+
+std::string_view refusal_name(Refusal refusal) {
+    switch (refusal) {
+    case Refusal::oversize:
+        return "oversize";
+    case Refusal::not_an_envelope:
+        return "not_an_envelope";
+    case Refusal::wrong_payload_type:
+        return "wrong_payload_type";
+    case Refusal::root_expired:
+        return "root_expired";
+    case Refusal::unknown_key:
+        return "unknown_key";
+    case Refusal::signature_invalid:
+        return "signature_invalid";
+    case Refusal::too_few_signatures:
+        return "too_few_signatures";
+    case Refusal::malformed_policy:
+        return "malformed_policy";
+    case Refusal::wrong_fleet:
+        return "wrong_fleet";
+    case Refusal::wrong_gateway:
+        return "wrong_gateway";
+    case Refusal::rollback:
+        return "rollback";
+    case Refusal::conflicting_version:
+        return "conflicting_version";
+    case Refusal::expired:
+        return "expired";
+    }
+    return "?";
+}
+
+tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, const Root& root,
+                                             const VerifyContext& context) {
+    if (envelope_bytes.size() > kMaxEnvelopeBytes.value)
+        return refuse(Refusal::oversize, std::to_string(envelope_bytes.size()) + " bytes are more than the " +
+                                             describe(kMaxEnvelopeBytes));
+    const auto envelope = Envelope::parse(envelope_bytes);
+    if (!envelope)
+        return refuse(Refusal::not_an_envelope, "this is not a bundle: " + envelope.error().message());
+    if (envelope->payload_type != kPolicyPayloadType)
+        return refuse(Refusal::wrong_payload_type,
+                      "the payload is " + quote(envelope->payload_type) + ", not " + quote(kPolicyPayloadType));
+    VerifiedPolicy verified;
+    verified.digest = sha256_hex(envelope->payload);
+    const bool last_again = context.last_digest && *context.last_digest == verified.digest;
+    const bool tolerate_expiry = context.keep_expired && last_again;
+    if (context.now >= root.expires && !tolerate_expiry)
+        return refuse(Refusal::root_expired, "the root document of " + root.fleet + " expired at " +
+                                                 format_time(root.expires) + "; install a newer one");
+    auto count = count_signatures(*envelope, root, root.policy);
+    if (auto enough = check_signatures(count, root.policy); !enough)
+        return tl::unexpected(enough.error());
+    verified.signers = std::move(count.valid);
+
+    auto policy = from_payload(envelope->payload);
+    if (!policy)
+        return refuse(Refusal::malformed_policy, policy.error().message());
+    verified.policy = std::move(*policy);
+    verified.already_in_force = last_again && context.last_version == verified.policy.version;
+    if (auto target = check_target(verified.policy, root, context); !target)
+        return tl::unexpected(target.error());
+    if (auto version = check_version(verified, context); !version)
+        return tl::unexpected(version.error());
+    verified.expired = context.now >= verified.policy.expires;
+    if (verified.expired && !tolerate_expiry)
+        return refuse(Refusal::expired, verified.policy.title() + " expired at " +
+                                            format_time(verified.policy.expires) +
+                                            "; sign one that is valid for longer");
+    return verified;
+}
+
+} // namespace penstock::policy

@@ -1,0 +1,63 @@
+// Whether a bundle may become this gateway's policy. Every refusal has a name of its own and a sentence.
+#pragma once
+
+#include "policy/bundle/root.hpp"
+#include "policy/model.hpp"
+
+#include <tl/expected.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace penstock::policy {
+
+enum class Refusal {
+    oversize,           // larger than kMaxEnvelopeBytes
+    not_an_envelope,    // not a DSSE envelope in strict JSON, cut off, ...
+    wrong_payload_type, // signed for something else
+    root_expired,       // the trust anchor itself is too old
+    unknown_key,        // signed only by keys that the root does not list for policies
+    signature_invalid,  // a listed key's signature does not match the payload
+    too_few_signatures, // below the threshold; a key counts once
+    malformed_policy,   // well signed, but not a policy this version understands
+    wrong_fleet,
+    wrong_gateway,
+    rollback,            // older than the last version
+    conflicting_version, // the last version again with another content
+    expired,
+};
+
+std::string_view refusal_name(Refusal refusal); // "rollback", ...
+
+struct Refused {
+    Refusal refusal;
+    std::string message;
+    [[nodiscard]] Error error() const { return Error(message); }
+};
+
+struct VerifyContext {
+    std::optional<std::string> gateway;        // this gateway's name; none: any (a person's desk)
+    std::optional<std::uint64_t> last_version; // highest version ever in force here
+    std::optional<std::string> last_digest;    // VerifiedPolicy::digest of that version
+    Time now;
+    // For loading from disk what is in force already: neither its expiry nor the root's refuses it; the caller
+    // reads VerifiedPolicy::expired and follows `on_expiry`. A bundle other than the last one is refused still.
+    bool keep_expired = false;
+};
+
+struct VerifiedPolicy {
+    Policy policy;
+    std::string digest;               // SHA-256 of the payload, hex
+    std::vector<std::string> signers; // ids of the keys that count, sorted
+    bool already_in_force = false;    // same version, same content: nothing to do
+    bool expired = false;             // only with keep_expired
+};
+
+// Looks at the signatures over the exact payload bytes first; only then is the payload parsed.
+tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, const Root& root,
+                                             const VerifyContext& context);
+
+} // namespace penstock::policy

@@ -1,0 +1,76 @@
+// JSON into a Document: nlohmann's SAX parser, stopped at the first limit.
+#include "policy/document.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+namespace penstock::policy {
+namespace {
+
+using Json = nlohmann::json;
+
+class Handler : public nlohmann::json_sax<Json> {
+public:
+    explicit Handler(Limit text_limit) : builder(text_limit) {}
+
+    bool null() override { return step(builder.scalar(Kind::other, "null", 0)); }
+    bool boolean(bool value) override { return step(builder.scalar(Kind::other, value ? "true" : "false", 0)); }
+    bool number_integer(number_integer_t value) override {
+        return step(builder.scalar(Kind::other, std::to_string(value), 0)); // the parser calls this for negative ones
+    }
+    bool number_unsigned(number_unsigned_t value) override {
+        return step(builder.scalar(Kind::number, std::to_string(value), 0));
+    }
+    bool number_float(number_float_t, const string_t&) override {
+        return step(builder.scalar(Kind::other, "a fraction", 0));
+    }
+    bool string(string_t& value) override { return step(builder.scalar(Kind::text, value, 0)); }
+    bool binary(binary_t&) override { return false; }
+    bool start_object(std::size_t) override { return step(builder.open(Kind::map, 0)); }
+    bool start_array(std::size_t) override { return step(builder.open(Kind::list, 0)); }
+    bool key(string_t& value) override { return step(builder.key(value, 0)); }
+    bool end_object() override { return step(builder.close()); }
+    bool end_array() override { return step(builder.close()); }
+
+    // The parser's own sentence quotes the last token, which may be megabytes of a stranger's bytes: not repeated.
+    bool parse_error(std::size_t position, const std::string&, const Json::exception& error) override {
+        const std::string_view what = error.what();
+        std::string why = "is not JSON";
+        if (what.find("UTF-8") != what.npos)
+            why = "holds invalid UTF-8";
+        else if (what.find("unexpected end of input") != what.npos)
+            why = "ends too early (cut off?)";
+        else if (what.find("expected end of input") != what.npos)
+            why = "has bytes after its end";
+        failure = why + " at byte " + std::to_string(position);
+        return false;
+    }
+
+    DocumentBuilder builder;
+    std::string failure;
+
+private:
+    bool step(const Status& status) {
+        if (status)
+            return true;
+        const std::string path = builder.path();
+        failure = (path.empty() ? "" : path + ": ") + status.error().message();
+        return false;
+    }
+};
+
+} // namespace
+
+Result<Document> parse_json(std::string_view bytes, std::string_view what, Limit text_limit) {
+    // nlohmann's lexer takes a NUL for the end of the input, so that bytes could hide behind one.
+    if (const auto nul = bytes.find('\0'); nul != bytes.npos)
+        return fail(std::string(what) + ": holds a NUL at byte " + std::to_string(nul));
+    Handler handler(text_limit);
+    const bool ok = Json::sax_parse(bytes.begin(), bytes.end(), &handler, Json::input_format_t::json, /*strict=*/true);
+    if (!ok || !handler.builder.complete())
+        return fail(std::string(what) + ": " + handler.failure);
+    return handler.builder.take();
+}
+
+} // namespace penstock::policy
