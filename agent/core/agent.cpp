@@ -1,0 +1,189 @@
+#include "agent/core/agent.hpp"
+
+#include "agent/base/file.hpp"
+#include "policy/bundle/root.hpp"
+
+#include <arpa/inet.h>
+#include <cstdio>
+#include <filesystem>
+#include <sys/epoll.h>
+
+namespace penstock::core {
+namespace {
+
+constexpr auto kTick = std::chrono::seconds(1);
+// Netlink tells of one change in several messages.
+constexpr auto kSettle = std::chrono::milliseconds(10);
+
+} // namespace
+
+Agent::Agent(Config config, EventLoop& loop) : config_(std::move(config)), loop_(loop) {}
+Agent::~Agent() = default;
+
+Status Agent::check(const Config& config) {
+    if (auto ok = IkeSupervisor::check(config); !ok)
+        return ok;
+    auto text = read_file(config.root, policy::kMaxRootBytes.value);
+    if (!text)
+        return tl::unexpected(text.error());
+    if (auto root = policy::load_root(*text); !root)
+        return fail(config.root.string(), std::move(root.error()));
+    return {};
+}
+
+Status Agent::choose_esp() {
+    bool user = config_.esp == EspMode::user;
+    if (config_.esp != EspMode::user) {
+        const auto kernel = net::kernel_has_esp();
+        if (!kernel)
+            return fail("cannot find out whether the kernel has ESP", Error(kernel.error()));
+        if (!*kernel && config_.esp == EspMode::kernel)
+            return fail("[ike] esp is \"kernel\", but this kernel has no ESP; use \"auto\" or \"user\"");
+        user = !*kernel;
+    }
+    ipsec_->set_mode(user);
+    events_.add(log::Level::info, "esp", {{"mode", user ? "user" : "kernel"}});
+    return guard_->set_esp(user, "");
+}
+
+Status Agent::start() {
+    std::error_code error;
+    std::filesystem::create_directories(config_.state, error);
+    auto worker = Worker::make(loop_);
+    if (!worker)
+        return tl::unexpected(worker.error());
+    worker_ = std::move(*worker);
+    auto guard = Guard::make(config_, events_);
+    if (!guard)
+        return tl::unexpected(guard.error());
+    guard_ = std::move(*guard);
+    ipsec_ = std::make_unique<Ipsec>(config_, guard_->marks(), events_, guard_->gate(), [this] { reconcile_soon(); });
+    policies_ = std::make_unique<PolicyManager>(config_, *worker_, events_, guard_->policies(), guard_->counters());
+    ike_ = std::make_unique<IkeSupervisor>(
+        config_, loop_, events_, *ipsec_,
+        IkeSupervisor::Callbacks{.ready =
+                                     [this](const std::string& tun) {
+                                         if (auto ok = guard_->set_esp(ipsec_->user_esp(), tun); !ok)
+                                             events_.add(log::Level::error, "gate_problem",
+                                                         {{"why", ok.error().message()}});
+                                         reconcile();
+                                     },
+                                 .gone = [this] { reconcile_soon(); }});
+    if (auto ok = choose_esp(); !ok)
+        return ok;
+    // A gate that cannot close is said, and tried again: an interface may come later, and nothing is forwarded
+    // meanwhile.
+    reconcile();
+    if (auto ok = policies_->load_stored(); !ok)
+        return ok;
+    if (auto ok = ipsec_->adopt(); !ok)
+        return fail("cannot take over the SAs in the kernel", std::move(ok.error()));
+    reconcile();
+    if (auto ok = watch(); !ok)
+        return ok;
+    return ike_->start();
+}
+
+Status Agent::watch() {
+    auto drops = datapath::DropEvents::make(guard_->programs(), [this](const auto& event) { dropped(event); });
+    if (!drops)
+        return tl::unexpected(drops.error());
+    drop_events_.emplace(std::move(*drops));
+    auto monitor = net::Monitor::make();
+    if (!monitor)
+        return tl::unexpected(monitor.error());
+    monitor_.emplace(std::move(*monitor));
+    auto xfrm = net::XfrmMonitor::make();
+    if (!xfrm)
+        return tl::unexpected(xfrm.error());
+    xfrm_.emplace(std::move(*xfrm));
+
+    const auto keep = [](EventSource& where, Result<EventSource> source) -> Status {
+        if (!source)
+            return tl::unexpected(source.error());
+        where = std::move(*source);
+        return {};
+    };
+    if (auto ok = keep(drop_source_, loop_.on_fd(drop_events_->fd(), EPOLLIN, [this](auto) { drop_events_->read(); }));
+        !ok)
+        return ok;
+    if (auto ok = keep(monitor_source_, loop_.on_fd(monitor_->fd(), EPOLLIN, [this](auto) { network_changed(); })); !ok)
+        return ok;
+    if (auto ok = keep(xfrm_source_, loop_.on_fd(xfrm_->fd(), EPOLLIN, [this](auto) { xfrm_changed(); })); !ok)
+        return ok;
+    return keep(tick_, loop_.every(kTick, [this] { tick(); }));
+}
+
+void Agent::network_changed() {
+    const auto changes = monitor_->drain();
+    if (!changes || changes->any())
+        reconcile_soon();
+}
+
+void Agent::xfrm_changed() {
+    const auto batch = xfrm_->drain();
+    if (!batch)
+        return;
+    for (const auto& event : batch->events) {
+        Status told;
+        if (const auto* acquire = std::get_if<net::Acquire>(&event)) {
+            if (acquire->reqid >= 1 && acquire->reqid <= config_.tunnels.size())
+                told = ike_->acquire(acquire->reqid);
+        } else if (const auto* expire = std::get_if<net::Expire>(&event)) {
+            told = ike_->expire(expire->id.destination, expire->id.spi, expire->hard);
+            ipsec_->expired(expire->id, expire->hard);
+        } else if (const auto* mapping = std::get_if<net::Mapping>(&event)) {
+            told = ike_->mapping(*mapping);
+        } else {
+            reconcile_soon();
+        }
+        if (!told)
+            events_.add(log::Level::warning, "ike_channel", {{"why", told.error().message()}});
+    }
+    if (batch->overrun)
+        reconcile_soon();
+}
+
+void Agent::reconcile() {
+    soon_ = {};
+    if (released_)
+        return;
+    // What is wrong is an event and stays in the status; the next change or tick tries again.
+    (void)guard_->reconcile();
+    ipsec_->set_local_addresses(guard_->uplink_addresses());
+}
+
+void Agent::reconcile_soon() {
+    if (soon_)
+        return;
+    if (auto timer = loop_.after(kSettle, [this] { reconcile(); }))
+        soon_ = std::move(*timer);
+}
+
+void Agent::tick() {
+    ipsec_->sweep();
+    policies_->check_expiry();
+    reconcile();
+}
+
+void Agent::dropped(const penstock_drop_event& event) {
+    nlohmann::json fields = {{"reason", datapath::drop_name(event.reason)}};
+    if (event.known_slot) {
+        if (auto name = policies_->device_name(event.slot); !name.empty())
+            fields["device"] = name;
+    } else {
+        char mac[18];
+        std::snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", event.mac[0], event.mac[1], event.mac[2],
+                      event.mac[3], event.mac[4], event.mac[5]);
+        fields["mac"] = mac;
+    }
+    fields["source"] = datapath::from_abi(event.source).str();
+    fields["destination"] = datapath::from_abi(event.destination).str();
+    fields["protocol"] = event.proto;
+    if (event.destination_port != 0)
+        fields["port"] = event.destination_port;
+    fields["interface"] = event.ifindex;
+    events_.add(log::Level::debug, "drop", std::move(fields));
+}
+
+} // namespace penstock::core

@@ -1,0 +1,75 @@
+// The agent: builds the parts, connects what one tells to what another does, and answers requests.
+#pragma once
+
+#include "agent/base/event_loop.hpp"
+#include "agent/base/worker.hpp"
+#include "agent/core/config.hpp"
+#include "agent/core/event_log.hpp"
+#include "agent/core/guard.hpp"
+#include "agent/core/ike_supervisor.hpp"
+#include "agent/core/ipsec.hpp"
+#include "agent/core/policy_manager.hpp"
+#include "agent/core/requests.hpp"
+#include "agent/datapath/drop_events.hpp"
+#include "agent/net/monitor.hpp"
+#include "agent/net/xfrm.hpp"
+
+#include <memory>
+#include <optional>
+
+namespace penstock::core {
+
+class Agent final : public Requests {
+public:
+    Agent(Config config, EventLoop& loop);
+    ~Agent() override;
+
+    // What can be found wrong without touching anything.
+    static Status check(const Config& config);
+    // Closes the gate, puts the stored policy in force, then starts IKE; in this order, so that half a start is a
+    // closed gate.
+    Status start();
+
+    void handle(const nlohmann::json& request, std::shared_ptr<Answer> answer) override;
+
+private:
+    Status choose_esp();
+    Status watch();
+    void network_changed();
+    void xfrm_changed();
+    void reconcile();
+    void reconcile_soon();
+    void tick();
+    void dropped(const penstock_drop_event& event);
+
+    // requests.cpp
+    nlohmann::json answer_now(const nlohmann::json& request, const Answer& asker);
+    void push(const nlohmann::json& request, std::shared_ptr<Answer> answer);
+    void stream_events(const nlohmann::json& request, std::shared_ptr<Answer> answer);
+    nlohmann::json tunnel_action(const nlohmann::json& request);
+    nlohmann::json explain(const nlohmann::json& request) const;
+    nlohmann::json guard_action(const nlohmann::json& request, const Answer& asker);
+    // status.cpp
+    [[nodiscard]] nlohmann::json status() const;
+    [[nodiscard]] nlohmann::json guard_status() const;
+    [[nodiscard]] nlohmann::json tunnels() const;
+    [[nodiscard]] nlohmann::json devices() const;
+    [[nodiscard]] nlohmann::json policy_status() const;
+
+    const Config config_;
+    EventLoop& loop_;
+    EventLog events_;
+    std::unique_ptr<Worker> worker_;
+    std::unique_ptr<Guard> guard_;
+    std::unique_ptr<Ipsec> ipsec_;
+    std::unique_ptr<PolicyManager> policies_;
+    std::unique_ptr<IkeSupervisor> ike_;
+    std::optional<datapath::DropEvents> drop_events_;
+    std::optional<net::Monitor> monitor_;
+    std::optional<net::XfrmMonitor> xfrm_;
+    EventSource drop_source_, monitor_source_, xfrm_source_, tick_, soon_;
+    bool released_ = false; // by an operator, until the next start
+    std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+};
+
+} // namespace penstock::core

@@ -1,0 +1,93 @@
+#include "agent/core/base_policies.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace penstock::core {
+namespace {
+
+using net::Direction;
+using Action = net::SecurityPolicy::Action;
+
+// A range of our own, by which they are known again.
+constexpr std::uint32_t kPassPriority = 0x7e000000;
+constexpr std::uint32_t kBlockPriority = 0x7e000001;
+
+bool is_ours(const net::SecurityPolicy& policy) {
+    return !policy.transform && (policy.priority == kPassPriority || policy.priority == kBlockPriority);
+}
+
+net::SecurityPolicy make(Direction direction, const IpPrefix& source, const IpPrefix& destination, Action action,
+                         int ifindex) {
+    net::SecurityPolicy policy;
+    policy.selector = {.source = source, .destination = destination, .ifindex = ifindex};
+    policy.direction = direction;
+    policy.action = action;
+    policy.priority = action == Action::allow ? kPassPriority : kBlockPriority;
+    return policy;
+}
+
+bool contains(const auto& list, const auto& value) { return std::ranges::find(list, value) != list.end(); }
+
+} // namespace
+
+std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun) {
+    std::vector<net::SecurityPolicy> out;
+    for (const auto& tunnel : config.tunnels) {
+        for (const auto& remote : tunnel.remote_networks) {
+            const IpPrefix any{IpAddress{remote.address.family, {}}, 0};
+            out.push_back(make(Direction::out, any, remote, Action::block, 0));
+            if (tun != 0)
+                out.push_back(make(Direction::out, any, remote, Action::allow, tun));
+            for (const auto& local : tunnel.local_networks) {
+                if (local.address.family != remote.address.family)
+                    continue;
+                // Out of the LAN: whether it may leave is decided by the policies of direction out.
+                out.push_back(make(Direction::forward, local, remote, Action::allow, 0));
+                // Out of the TUN, which says nothing of an SA; in kernel ESP the tunnel's own policy demands the SA.
+                if (tun != 0)
+                    out.push_back(make(Direction::forward, remote, local, Action::allow, 0));
+            }
+        }
+    }
+    return out;
+}
+
+Status apply_base_policies(const std::vector<net::SecurityPolicy>& wanted) {
+    if (auto ok = net::set_default_policy({.in = Action::allow, .forward = Action::block, .out = Action::allow}); !ok)
+        return ok;
+    auto actual = net::list_policies();
+    if (!actual)
+        return tl::unexpected(actual.error());
+    for (const auto& policy : wanted)
+        if (!contains(*actual, policy)) {
+            // A tunnel's policy of exactly this selector demands more than ours would.
+            const bool covered = std::ranges::any_of(*actual, [&](const net::SecurityPolicy& other) {
+                return other.transform && other.direction == policy.direction && other.selector == policy.selector;
+            });
+            if (covered)
+                continue;
+            if (auto ok = net::replace_policy(policy); !ok)
+                return ok;
+        }
+    for (const auto& policy : *actual)
+        if (is_ours(policy) && !contains(wanted, policy))
+            if (auto ok = net::delete_policy(policy); !ok && ok.error().code() != ENOENT)
+                return ok;
+    return {};
+}
+
+Status remove_base_policies() {
+    if (auto ok = net::set_default_policy({}); !ok)
+        return ok;
+    auto actual = net::list_policies();
+    if (!actual)
+        return tl::unexpected(actual.error());
+    for (const auto& policy : *actual)
+        if (is_ours(policy))
+            if (auto ok = net::delete_policy(policy); !ok && ok.error().code() != ENOENT)
+                return ok;
+    return {};
+}
+
+} // namespace penstock::core

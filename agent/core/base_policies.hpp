@@ -1,0 +1,18 @@
+// Layer 3: what XFRM itself does with packets to the tunnels' networks when no tunnel takes them. On every kernel that
+// has XFRM, with or without ESP.
+#pragma once
+
+#include "agent/core/config.hpp"
+#include "agent/net/xfrm.hpp"
+
+#include <vector>
+
+namespace penstock::core {
+
+// They stand behind the tunnels' own policies. tun: ifindex of the TUN of userspace ESP, 0 if there is none.
+std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun);
+// Forwarding without a policy is blocked; what the gateway itself sends and receives is judged by the other layers.
+Status apply_base_policies(const std::vector<net::SecurityPolicy>& wanted);
+Status remove_base_policies();
+
+} // namespace penstock::core

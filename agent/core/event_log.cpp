@@ -1,0 +1,44 @@
+#include "agent/core/event_log.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <vector>
+
+namespace penstock::core {
+
+std::string utc_now() {
+    const auto now = std::chrono::system_clock::now();
+    const auto seconds = std::chrono::system_clock::to_time_t(now);
+    const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
+    std::tm parts{};
+    gmtime_r(&seconds, &parts);
+    char text[40];
+    char whole[80];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+    std::snprintf(whole, sizeof whole, "%s.%03dZ", text, static_cast<int>(millis));
+    return whole;
+}
+
+void EventLog::add(log::Level level, std::string_view event, nlohmann::json fields) {
+    std::vector<log::Field> line;
+    for (const auto& [key, value] : fields.items())
+        line.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+    log::write(level, event, line);
+    fields["time"] = utc_now();
+    fields["event"] = event;
+    recent_.push_back(fields);
+    if (recent_.size() > kKept)
+        recent_.pop_front();
+    // A follower may leave while it is told.
+    const auto followers = followers_;
+    for (const auto& [id, follower] : followers)
+        follower(fields);
+}
+
+std::uint64_t EventLog::follow(Follower follower) {
+    followers_[next_id_] = std::move(follower);
+    return next_id_++;
+}
+
+} // namespace penstock::core

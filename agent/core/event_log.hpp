@@ -1,0 +1,36 @@
+// What happened, for `penstock events` and the journal: the last events in memory, and whoever follows them.
+#pragma once
+
+#include "agent/base/log.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+
+namespace penstock::core {
+
+class EventLog {
+public:
+    using Follower = std::function<void(const nlohmann::json&)>;
+
+    // Adds time and event to the fields, keeps it, writes it to the log (debug: only there if asked for), tells the
+    // followers.
+    void add(log::Level level, std::string_view event, nlohmann::json fields = nlohmann::json::object());
+    [[nodiscard]] const std::deque<nlohmann::json>& recent() const { return recent_; }
+    std::uint64_t follow(Follower follower);
+    void unfollow(std::uint64_t id) { followers_.erase(id); }
+
+private:
+    static constexpr std::size_t kKept = 1000;
+    std::deque<nlohmann::json> recent_;
+    std::map<std::uint64_t, Follower> followers_;
+    std::uint64_t next_id_ = 1;
+};
+
+// "2026-11-22T19:00:00.123Z"
+std::string utc_now();
+
+} // namespace penstock::core

@@ -1,0 +1,82 @@
+// The gate as a whole: programs on every interface, routes and rules, XFRM's own blocks, and forwarding only while all
+// of them stand. Compares with the kernel whenever something changed, and puts back what is missing.
+#pragma once
+
+#include "agent/core/config.hpp"
+#include "agent/core/event_log.hpp"
+#include "agent/core/routing.hpp"
+#include "agent/datapath/counters.hpp"
+#include "agent/datapath/gate.hpp"
+#include "agent/datapath/hooks.hpp"
+#include "agent/datapath/policy_tables.hpp"
+#include "agent/datapath/programs.hpp"
+
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace penstock::core {
+
+class Guard {
+public:
+    // Loads the programs and adopts the pinned maps. Nothing is attached yet.
+    static Result<std::unique_ptr<Guard>> make(const Config& config, EventLog& events);
+
+    // Which ESP, and the TUN it comes out of ("" if none).
+    Status set_esp(bool user_esp, const std::string& tun);
+    // Puts every layer into place and, if they all stand, lets the LAN forward. Returns what is wrong first.
+    Status reconcile();
+    // Takes the guard away: the one way to do so short of purging.
+    Status release();
+
+    struct Interface {
+        std::string name;
+        std::string role; // lan, uplink, tunnel, other
+        bool guarded;
+    };
+    [[nodiscard]] const std::vector<Interface>& interfaces() const { return interfaces_; }
+    [[nodiscard]] bool closed() const { return problem_.empty(); }
+    [[nodiscard]] const std::string& problem() const { return problem_; }
+    [[nodiscard]] const char* mechanism() const { return hooks_.mechanism(); }
+    [[nodiscard]] std::set<IpAddress> uplink_addresses() const;
+
+    datapath::Gate& gate() { return gate_; }
+    datapath::PolicyStore& policies() { return policies_; }
+    const datapath::Counters& counters() const { return counters_; }
+    const datapath::Programs& programs() const { return programs_; }
+    const datapath::Marks& marks() const { return marks_; }
+
+private:
+    Guard(const Config& config, EventLog& events, datapath::Programs programs, datapath::Hooks hooks,
+          datapath::Gate gate, datapath::PolicyStore policies, datapath::Counters counters, datapath::Marks marks)
+        : config_(config), events_(events), programs_(std::move(programs)), hooks_(std::move(hooks)),
+          gate_(std::move(gate)), policies_(std::move(policies)), counters_(std::move(counters)), marks_(marks) {}
+
+    Status attach_all();
+    Status guard_link(const net::Link& link, Interface& shown);
+    Status tell_gate();
+    Status apply_xfrm();
+    Status set_forwarding(bool on);
+    [[nodiscard]] std::vector<TunnelPath> tunnel_paths() const;
+    [[nodiscard]] bool is_lan(const std::string& name) const;
+    [[nodiscard]] bool is_uplink(const std::string& name) const;
+
+    const Config& config_;
+    EventLog& events_;
+    datapath::Programs programs_;
+    datapath::Hooks hooks_;
+    datapath::Gate gate_;
+    datapath::PolicyStore policies_;
+    datapath::Counters counters_;
+    datapath::Marks marks_;
+    NetworkView network_;
+    std::vector<Interface> interfaces_;
+    std::string tun_;
+    bool user_esp_ = false;
+    bool first_ = true; // programs of a predecessor are replaced whether or not they look right
+    std::string problem_ = "not armed yet";
+};
+
+} // namespace penstock::core

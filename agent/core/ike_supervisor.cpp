@@ -1,0 +1,283 @@
+#include "agent/core/ike_supervisor.hpp"
+
+#include <algorithm>
+#include <arpa/inet.h>
+#include <csignal>
+#include <fcntl.h>
+#include <pwd.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+namespace penstock::core {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kFirstBackoff = std::chrono::milliseconds(50);
+constexpr auto kLongestBackoff = std::chrono::milliseconds(5000);
+constexpr auto kStable = std::chrono::seconds(30);
+
+std::filesystem::path program(const Config& config) {
+    if (!config.libexec.empty())
+        return config.libexec / "penstock-ike";
+    std::error_code error;
+    return std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "penstock-ike";
+}
+
+struct User {
+    uid_t uid;
+    gid_t gid;
+};
+
+Result<User> find_user(const Config& config) {
+    const passwd* entry = getpwnam(config.ike_user.c_str());
+    if (entry == nullptr)
+        return fail("there is no user " + config.ike_user +
+                    " to run penstock-ike as; make one: adduser --system --group " + config.ike_user);
+    if (entry->pw_uid == 0)
+        return fail("[ike] user must not be root");
+    return User{entry->pw_uid, entry->pw_gid};
+}
+
+Result<Fd> open_credential(const std::filesystem::path& path, bool secret) {
+    Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd)
+        return fail_errno("cannot read " + path.string());
+    struct stat info{};
+    if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))
+        return fail(path.string() + " is not a file");
+    if (secret && (info.st_mode & (S_IRWXO | S_IWGRP)) != 0)
+        return fail(path.string() + " is a private key that others may read; mend: chmod 600 " + path.string());
+    return fd;
+}
+
+} // namespace
+
+IkeSupervisor::IkeSupervisor(const Config& config, EventLoop& loop, EventLog& events, Ipsec& ipsec, Callbacks callbacks)
+    : config_(config), loop_(loop), events_(events), ipsec_(ipsec), callbacks_(std::move(callbacks)),
+      tunnels_(config.tunnels.size()) {}
+
+Status IkeSupervisor::check(const Config& config) {
+    if (auto user = find_user(config); !user)
+        return tl::unexpected(user.error());
+    if (access(program(config).c_str(), X_OK) != 0)
+        return fail_errno("cannot run " + program(config).string());
+    for (const auto& [path, secret] : {std::pair{config.certificate, false}, {config.private_key, true}})
+        if (auto fd = open_credential(path, secret); !fd)
+            return tl::unexpected(fd.error());
+    for (const auto& path : config.ca)
+        if (auto fd = open_credential(path, false); !fd)
+            return tl::unexpected(fd.error());
+    return {};
+}
+
+Status IkeSupervisor::start() { return spawn(); }
+
+Status IkeSupervisor::spawn() {
+    const auto user = find_user(config_);
+    if (!user)
+        return tl::unexpected(user.error());
+    auto process = IkeProcess::spawn(
+        {.program = program(config_).string(), .uid = user->uid, .gid = user->gid, .user_esp = ipsec_.user_esp()});
+    if (!process)
+        return tl::unexpected(process.error());
+    started_ = Clock::now();
+    process_.emplace(std::move(*process));
+    auto child = loop_.on_child(process_->pid(), [this](int code, int status) {
+        died((code == CLD_EXITED ? "exit status " : "signal ") + std::to_string(status));
+    });
+    if (!child)
+        return tl::unexpected(child.error());
+    child_ = std::move(*child);
+    server_.emplace(std::move(process_->requests), std::move(process_->events), ipsec_, *this);
+    auto requests =
+        loop_.on_fd(server_->requests_fd(), EPOLLIN, [this](std::uint32_t) { serve(&IkeServer::serve_requests, 64); });
+    auto events =
+        loop_.on_fd(server_->events_fd(), EPOLLIN, [this](std::uint32_t) { serve(&IkeServer::serve_events, 256); });
+    if (!requests)
+        return tl::unexpected(requests.error());
+    if (!events)
+        return tl::unexpected(events.error());
+    requests_ = std::move(*requests);
+    events_source_ = std::move(*events);
+    events_.add(log::Level::info, "ike_started", {{"pid", process_->pid()}});
+    return configure();
+}
+
+Status IkeSupervisor::configure() {
+    IkeConfig out;
+    out.user_esp = ipsec_.user_esp();
+    out.interfaces = config_.uplink;
+    std::vector<Fd> open_files;
+    const auto add = [&](pike_credential_kind kind, const std::filesystem::path& path) -> Status {
+        auto fd = open_credential(path, kind == PIKE_PRIVATE_KEY);
+        if (!fd)
+            return tl::unexpected(fd.error());
+        out.credentials.push_back({.kind = kind, .fd = fd->get()});
+        open_files.push_back(std::move(*fd));
+        return {};
+    };
+    for (const auto& ca : config_.ca)
+        if (auto ok = add(PIKE_CA, ca); !ok)
+            return ok;
+    if (auto ok = add(PIKE_CERTIFICATE, config_.certificate); !ok)
+        return ok;
+    if (auto ok = add(PIKE_PRIVATE_KEY, config_.private_key); !ok)
+        return ok;
+    for (std::uint32_t i = 0; i < config_.tunnels.size(); i++) {
+        const auto& tunnel = config_.tunnels[i];
+        IkeTunnel one;
+        one.name = tunnel.name;
+        one.peer = tunnel.peer;
+        one.local_id = tunnel.local_id;
+        one.remote_id = tunnel.remote_id;
+        one.local_networks = tunnel.local_networks;
+        one.remote_networks = tunnel.remote_networks;
+        one.ike_proposal = tunnel.ike_proposal;
+        one.esp_proposal = tunnel.esp_proposal;
+        one.reqid = i + 1;
+        one.ike_rekey = tunnel.ike_rekey;
+        one.child_rekey = tunnel.child_rekey;
+        one.dpd = tunnel.dpd;
+        one.initiate = !tunnels_[i].taken_down;
+        out.tunnels.push_back(std::move(one));
+    }
+    return server_->configure(out);
+}
+
+// The channel said something no penstock-ike says, or closed: end the process, its exit brings the next one.
+void IkeSupervisor::serve(Status (IkeServer::*what)(int), int budget) {
+    if (!server_)
+        return;
+    if (auto ok = ((*server_).*what)(budget); !ok && process_) {
+        events_.add(log::Level::error, "ike_channel", {{"why", ok.error().message()}});
+        requests_ = {};
+        events_source_ = {};
+        kill(process_->pid(), SIGKILL);
+    }
+}
+
+void IkeSupervisor::died(const std::string& how) {
+    events_.add(log::Level::error, "ike_died", {{"how", how}, {"pid", process_->pid()}});
+    process_->reaped();
+    requests_ = {};
+    events_source_ = {};
+    child_ = {};
+    server_.reset();
+    process_.reset();
+    for (auto& tunnel : tunnels_)
+        tunnel.ike = "down";
+    ipsec_.ike_gone();
+    callbacks_.gone();
+    if (Clock::now() - started_ > kStable)
+        backoff_ = {};
+    start_later();
+}
+
+void IkeSupervisor::start_later() {
+    auto timer = loop_.after(backoff_, [this] {
+        if (auto ok = spawn(); !ok) {
+            events_.add(log::Level::error, "ike_start_failed", {{"why", ok.error().message()}});
+            if (!process_)
+                start_later();
+        }
+    });
+    backoff_ = std::clamp(backoff_ * 2, kFirstBackoff, kLongestBackoff);
+    if (timer)
+        restart_ = std::move(*timer);
+    else
+        events_.add(log::Level::error, "ike_start_failed", {{"why", timer.error().message()}});
+}
+
+Status IkeSupervisor::command(pike_command_kind kind, std::uint32_t tunnel) {
+    if (!server_)
+        return fail("penstock-ike is not running");
+    return server_->command(kind, config_.tunnels[tunnel].name);
+}
+
+Status IkeSupervisor::bring_up(std::uint32_t tunnel) {
+    tunnels_[tunnel].taken_down = false;
+    ipsec_.allow_tunnel(tunnel, true);
+    return command(PIKE_INITIATE, tunnel);
+}
+
+Status IkeSupervisor::take_down(std::uint32_t tunnel) {
+    tunnels_[tunnel].taken_down = true;
+    auto status = command(PIKE_TERMINATE, tunnel);
+    // Whether or not the peer answers.
+    ipsec_.allow_tunnel(tunnel, false);
+    ipsec_.drop_tunnel(tunnel);
+    return status;
+}
+
+Status IkeSupervisor::rekey(std::uint32_t tunnel) { return command(PIKE_REKEY_CHILD, tunnel); }
+
+Status IkeSupervisor::acquire(std::uint32_t reqid) { return server_ ? server_->acquire(reqid) : Status{}; }
+
+Status IkeSupervisor::expire(const IpAddress& destination, std::uint32_t spi, bool hard) {
+    return server_ ? server_->expire(destination, htonl(spi), hard) : Status{};
+}
+
+Status IkeSupervisor::mapping(const net::Mapping& mapping) {
+    if (!server_)
+        return {};
+    return server_->mapping(to_pike(mapping.id.destination), to_pike(mapping.new_source, mapping.new_port),
+                            htonl(mapping.id.spi));
+}
+
+void IkeSupervisor::hello(const pike_hello& event) {
+    version_ = event.strongswan;
+    if (!event.ipv4 && !event.ipv6)
+        events_.add(log::Level::error, "ike_has_no_socket", {{"mend", "is another IKE daemon on UDP 500?"}});
+    events_.add(log::Level::info, "ike_ready", {{"strongswan", version_}, {"tun", event.tun}});
+    callbacks_.ready(event.tun);
+}
+
+void IkeSupervisor::log_line(const pike_log& event) {
+    log::debug("ike_log", {{"group", event.group}, {"text", event.text}});
+}
+
+TunnelState* IkeSupervisor::find(const char* name) {
+    for (std::size_t i = 0; i < tunnels_.size(); i++)
+        if (config_.tunnels[i].name == name)
+            return &tunnels_[i];
+    return nullptr;
+}
+
+void IkeSupervisor::tunnel_event(const pike_tunnel_event& event) {
+    auto* tunnel = find(event.tunnel);
+    if (tunnel == nullptr)
+        return;
+    switch (event.state) {
+    case PIKE_IKE_CONNECTING:
+        tunnel->ike = "connecting";
+        break;
+    case PIKE_IKE_UP:
+        tunnel->ike = "up";
+        break;
+    case PIKE_IKE_DOWN:
+        tunnel->ike = "down";
+        break;
+    case PIKE_CHILD_UP:
+    case PIKE_CHILD_REKEYED:
+        tunnel->spi_in = ntohl(event.spi_in_be);
+        tunnel->spi_out = ntohl(event.spi_out_be);
+        tunnel->cipher = event.cipher;
+        tunnel->encapsulated = event.encapsulated;
+        tunnel->since = Clock::now();
+        tunnel->rekey_at.reset();
+        if (event.rekey_seconds != 0)
+            tunnel->rekey_at = Clock::now() + std::chrono::seconds(event.rekey_seconds);
+        tunnel->trouble.clear();
+        break;
+    default:
+        break;
+    }
+}
+
+void IkeSupervisor::alert(const pike_alert& event) {
+    if (auto* tunnel = find(event.tunnel))
+        tunnel->trouble = event.text;
+    events_.add(log::Level::warning, "ike_alert", {{"tunnel", event.tunnel}, {"why", event.text}});
+}
+
+} // namespace penstock::core

@@ -1,0 +1,83 @@
+// Keeps penstock-ike running: starts it, feeds it the configuration, watches what it tells, starts it again when it
+// dies.
+#pragma once
+
+#include "agent/base/event_loop.hpp"
+#include "agent/core/config.hpp"
+#include "agent/core/event_log.hpp"
+#include "agent/core/ipsec.hpp"
+#include "agent/ike/launch.hpp"
+#include "agent/ike/server.hpp"
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace penstock::core {
+
+// What IKE says of a tunnel; whether the gate lets traffic in is Ipsec's word.
+struct TunnelState {
+    std::string ike = "down"; // down, connecting, up
+    std::string cipher;
+    std::uint32_t spi_in = 0, spi_out = 0; // host byte order, of the newest CHILD_SA
+    std::optional<std::chrono::steady_clock::time_point> since, rekey_at;
+    bool encapsulated = false;
+    std::string trouble; // the last alert since it was up, in words
+    bool taken_down = false;
+};
+
+class IkeSupervisor final : public IkeEvents {
+public:
+    struct Callbacks {
+        std::function<void(const std::string& tun)> ready; // its sockets are bound and the TUN, if any, is up
+        std::function<void()> gone;
+    };
+    IkeSupervisor(const Config& config, EventLoop& loop, EventLog& events, Ipsec& ipsec, Callbacks callbacks);
+
+    // What can be found out without starting it: user, program, certificate files and their permissions.
+    static Status check(const Config& config);
+    Status start();
+
+    Status bring_up(std::uint32_t tunnel);
+    Status take_down(std::uint32_t tunnel);
+    Status rekey(std::uint32_t tunnel);
+    Status acquire(std::uint32_t reqid);
+    Status expire(const IpAddress& destination, std::uint32_t spi, bool hard);
+    Status mapping(const net::Mapping& mapping);
+
+    [[nodiscard]] const std::vector<TunnelState>& tunnels() const { return tunnels_; }
+    [[nodiscard]] pid_t pid() const { return process_ ? process_->pid() : 0; }
+    [[nodiscard]] const std::string& version() const { return version_; }
+
+    // IkeEvents
+    void hello(const pike_hello& event) override;
+    void log_line(const pike_log& event) override;
+    void tunnel_event(const pike_tunnel_event& event) override;
+    void alert(const pike_alert& event) override;
+
+private:
+    Status spawn();
+    Status configure();
+    void died(const std::string& how);
+    void start_later();
+    void serve(Status (IkeServer::*what)(int), int budget);
+    Status command(pike_command_kind kind, std::uint32_t tunnel);
+    TunnelState* find(const char* name);
+
+    const Config& config_;
+    EventLoop& loop_;
+    EventLog& events_;
+    Ipsec& ipsec_;
+    Callbacks callbacks_;
+    std::optional<IkeProcess> process_;
+    std::optional<IkeServer> server_;
+    EventSource child_, requests_, events_source_, restart_;
+    std::chrono::milliseconds backoff_{0};
+    std::chrono::steady_clock::time_point started_;
+    std::vector<TunnelState> tunnels_;
+    std::string version_;
+};
+
+} // namespace penstock::core

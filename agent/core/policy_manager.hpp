@@ -1,0 +1,87 @@
+// From a bundle to the policy in force: verify, compile, store, stage, commit; again on every start. Refuses in words
+// and leaves what is in force alone.
+#pragma once
+
+#include "agent/base/worker.hpp"
+#include "agent/core/config.hpp"
+#include "agent/core/event_log.hpp"
+#include "agent/datapath/counters.hpp"
+#include "agent/datapath/policy_tables.hpp"
+#include "policy/bundle/verify.hpp"
+#include "policy/compile.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace penstock::core {
+
+class PolicyManager {
+public:
+    PolicyManager(const Config& config, Worker& worker, EventLog& events, datapath::PolicyStore& store,
+                  const datapath::Counters& counters);
+
+    // The bundle kept on disk, verified again. No bundle: nothing is allowed. Blocks: call it before the loop runs.
+    Status load_stored();
+
+    struct PushAnswer {
+        Status status;
+        std::string refusal; // name of the refusal, empty if none
+        std::string message; // for a person, when it went well
+    };
+    void push(std::string bundle, bool dry_run, std::function<void(PushAnswer)> done);
+
+    // Looks at the clock: says once, and locks if so configured, when the policy has expired.
+    void check_expiry();
+    // Takes every right away until the next bundle or restart.
+    void lock();
+
+    [[nodiscard]] const policy::Policy* policy() const { return in_force_ ? &in_force_->verified.policy : nullptr; }
+    [[nodiscard]] bool expired() const { return expired_; }
+    [[nodiscard]] bool locked() const { return locked_; }
+    [[nodiscard]] const std::string& digest() const { return in_force_->verified.digest; }
+    struct Device {
+        std::string name;
+        std::string mac;
+        std::vector<std::string> addresses;
+        std::string group;
+        std::uint32_t slot;
+    };
+    [[nodiscard]] const std::vector<Device>& devices() const;
+    [[nodiscard]] std::string device_name(std::uint32_t slot) const; // empty if none has it
+
+private:
+    struct Candidate {
+        policy::VerifiedPolicy verified;
+        datapath::PolicyTables tables;
+        std::vector<Device> devices;
+        std::vector<std::uint32_t> new_slots;
+    };
+    using Verified = tl::expected<std::shared_ptr<Candidate>, policy::Refused>;
+    struct Last {
+        std::optional<std::uint64_t> version;
+        std::optional<std::string> digest;
+    };
+
+    // These run on the worker, as does everything that changes store_ once the loop runs.
+    Verified verify(const std::string& bundle, bool keep_expired) const;
+    Status fill_tables(Candidate& candidate) const;
+    Status store(const std::string& bundle, const Candidate& candidate) const;
+    Status store_last(const Candidate& candidate) const;
+    Status stage(const Candidate& candidate) const;
+
+    [[nodiscard]] Last read_last() const;
+    void take(std::shared_ptr<Candidate> candidate);
+
+    const Config& config_;
+    Worker& worker_;
+    EventLog& events_;
+    datapath::PolicyStore& store_;
+    const datapath::Counters& counters_;
+    std::shared_ptr<Candidate> in_force_;
+    bool expired_ = false;
+    bool locked_ = false;
+};
+
+} // namespace penstock::core

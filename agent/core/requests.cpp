@@ -1,0 +1,171 @@
+// What the agent does when asked: the operations of the control socket.
+#include "agent/core/agent.hpp"
+
+#include "policy/oracle.hpp"
+
+#include <algorithm>
+#include <set>
+
+namespace penstock::core {
+namespace {
+
+nlohmann::json refused(const std::string& why) { return {{"ok", false}, {"error", why}}; }
+
+std::string text(const nlohmann::json& request, const char* key) {
+    const auto found = request.find(key);
+    return found != request.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+bool flag(const nlohmann::json& request, const char* key) {
+    const auto found = request.find(key);
+    return found != request.end() && found->is_boolean() && found->get<bool>();
+}
+
+} // namespace
+
+void Agent::handle(const nlohmann::json& request, std::shared_ptr<Answer> answer) {
+    const auto op = text(request, "op");
+    if (op == "push")
+        return push(request, std::move(answer));
+    if (op == "events")
+        return stream_events(request, std::move(answer));
+    answer->send(answer_now(request, *answer));
+    answer->finish();
+}
+
+nlohmann::json Agent::answer_now(const nlohmann::json& request, const Answer& asker) {
+    const auto op = text(request, "op");
+    if (op == "status")
+        return status();
+    if (op == "devices")
+        return {{"ok", true}, {"devices", devices()}};
+    if (op == "tunnels")
+        return {{"ok", true}, {"tunnels", tunnels()}};
+    if (op == "tunnel")
+        return tunnel_action(request);
+    if (op == "explain")
+        return explain(request);
+    if (op == "guard")
+        return guard_action(request, asker);
+    return refused("unknown operation \"" + op + "\"");
+}
+
+void Agent::push(const nlohmann::json& request, std::shared_ptr<Answer> answer) {
+    const auto bundle = text(request, "bundle");
+    if (bundle.empty()) {
+        answer->send(refused("push needs a bundle"));
+        return answer->finish();
+    }
+    policies_->push(bundle, flag(request, "dry_run"), [answer](const PolicyManager::PushAnswer& result) {
+        nlohmann::json out = {{"ok", result.status.has_value()}};
+        if (result.status)
+            out["message"] = result.message;
+        else
+            out["error"] = result.status.error().message();
+        if (!result.refusal.empty())
+            out["refusal"] = result.refusal;
+        answer->send(out);
+        answer->finish();
+    });
+}
+
+void Agent::stream_events(const nlohmann::json& request, std::shared_ptr<Answer> answer) {
+    for (const auto& event : events_.recent())
+        answer->send(event);
+    if (!flag(request, "follow"))
+        return answer->finish();
+    const auto id = events_.follow([answer](const nlohmann::json& event) { answer->send(event); });
+    answer->on_close([this, id] { events_.unfollow(id); });
+}
+
+nlohmann::json Agent::tunnel_action(const nlohmann::json& request) {
+    const auto name = text(request, "name"), action = text(request, "action");
+    const auto found = std::ranges::find(config_.tunnels, name, &TunnelConfig::name);
+    if (found == config_.tunnels.end()) {
+        std::string known;
+        for (const auto& tunnel : config_.tunnels)
+            known += (known.empty() ? "" : ", ") + tunnel.name;
+        return refused("there is no tunnel \"" + name + "\"; there is " + known);
+    }
+    const auto index = static_cast<std::uint32_t>(found - config_.tunnels.begin());
+    Status done;
+    if (action == "up")
+        done = ike_->bring_up(index);
+    else if (action == "down")
+        done = ike_->take_down(index);
+    else if (action == "rekey")
+        done = ike_->rekey(index);
+    else
+        return refused("a tunnel can be taken up, down or rekeyed, not \"" + action + "\"");
+    events_.add(log::Level::info, "tunnel_command", {{"tunnel", name}, {"action", action}});
+    if (!done)
+        return refused(done.error().message());
+    return {{"ok", true}, {"tunnel", name}, {"action", action}};
+}
+
+nlohmann::json Agent::explain(const nlohmann::json& request) const {
+    const auto* policy = policies_->policy();
+    if (policy == nullptr || policies_->locked())
+        return {{"ok", true},
+                {"allow", false},
+                {"reason", "no_policy"},
+                {"citation", policies_->locked()
+                                 ? "the policy has expired and on_expiry is \"lockdown\"; push a newer bundle"
+                                 : "no policy is in force; push a bundle"}};
+    if (!text(request, "from").empty())
+        return refused("services from the cloud to a device are not supported by this version of penstock");
+    const auto to = IpAddress::parse(text(request, "to"));
+    if (!to)
+        return refused(to.error().message());
+    const auto proto = policy::proto_from_name(text(request, "proto"));
+    if (!proto)
+        return refused("the protocol must be tcp or udp");
+    const auto port = request.find("port");
+    if (port == request.end() || !port->is_number_unsigned() || port->get<std::uint64_t>() == 0 ||
+        port->get<std::uint64_t>() > 65535)
+        return refused("the port must be 1 to 65535");
+    auto verdict = policy::explain(*policy, text(request, "device"), *to, *proto, port->get<std::uint16_t>());
+    if (!verdict)
+        return refused(verdict.error().message());
+    nlohmann::json out = {{"ok", true},
+                          {"allow", verdict->allow},
+                          {"reason", policy::reason_name(verdict->reason)},
+                          {"citation", verdict->citation},
+                          {"device", verdict->device},
+                          {"service", verdict->service}};
+    if (!verdict->allow)
+        return out;
+    // The policy is not the whole gate: a tunnel must cover the destination, and be up.
+    for (std::uint32_t i = 0; i < config_.tunnels.size(); i++)
+        for (const auto& network : config_.tunnels[i].remote_networks)
+            if (network.contains(*to)) {
+                out["tunnel"] = config_.tunnels[i].name;
+                if (!ipsec_->tunnel_up(i)) {
+                    out["allow"] = false;
+                    out["reason"] = "tunnel_down";
+                }
+                return out;
+            }
+    out["allow"] = false;
+    out["reason"] = "no_tunnel";
+    return out;
+}
+
+nlohmann::json Agent::guard_action(const nlohmann::json& request, const Answer& asker) {
+    const auto action = text(request, "action");
+    if (action == "status")
+        return {{"ok", true}, {"gate", guard_status()}};
+    if (action != "release")
+        return refused("the guard has status and release, not \"" + action + "\"");
+    if (asker.uid() != 0)
+        return refused("only root may release the guard");
+    released_ = true;
+    const auto done = guard_->release();
+    events_.add(log::Level::error, "guard_released",
+                {{"uid", asker.uid()}, {"mend", "restart penstockd to close it again"}});
+    if (!done)
+        return refused(done.error().message());
+    return {{"ok", true}};
+}
+
+} // namespace penstock::core

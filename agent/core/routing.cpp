@@ -1,0 +1,173 @@
+#include "agent/core/routing.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <linux/if.h>
+#include <netinet/in.h>
+
+namespace penstock::core {
+namespace {
+
+// Offsets from Config::rule_priority. Ours stand before `local`, so that an uplink address cannot make a service's
+// local.
+constexpr std::uint32_t kEncrypted = 0; // what the agent itself sends: the main tables
+constexpr std::uint32_t kFromDevices = 1;
+constexpr std::uint32_t kToTunnels = 2;
+constexpr std::uint32_t kLocal = 3; // a copy of the kernel's rule 0, which is then taken away
+
+net::Rule lookup(int family, std::uint32_t priority, std::uint32_t table) {
+    net::Rule rule;
+    rule.family = family;
+    rule.priority = priority;
+    rule.table = table;
+    return rule;
+}
+
+net::Rule kernels_local_rule(int family) {
+    auto rule = lookup(family, 0, net::kLocalTable);
+    rule.protocol = 2; // RTPROT_KERNEL
+    return rule;
+}
+
+bool contains(const auto& list, const auto& value) { return std::find(list.begin(), list.end(), value) != list.end(); }
+
+} // namespace
+
+Result<NetworkView> NetworkView::read() {
+    auto links = net::list_links();
+    if (!links)
+        return tl::unexpected(links.error());
+    auto addresses = net::list_addresses();
+    if (!addresses)
+        return tl::unexpected(addresses.error());
+    return NetworkView{std::move(*links), std::move(*addresses)};
+}
+
+const net::Link* NetworkView::find(const std::string& name) const {
+    const auto found = std::ranges::find(links, name, &net::Link::name);
+    return found == links.end() ? nullptr : &*found;
+}
+
+const net::Link* NetworkView::find(int ifindex) const {
+    const auto found = std::ranges::find(links, ifindex, &net::Link::index);
+    return found == links.end() ? nullptr : &*found;
+}
+
+std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks& marks) {
+    std::vector<net::Rule> rules;
+    for (const int family : {AF_INET, AF_INET6}) {
+        // The IKE socket and what an SA encrypted go the ordinary way; `local` answers for the gateway's own addresses
+        // first.
+        for (const auto mark : {marks.esp, marks.ike}) {
+            for (const auto table : {net::kLocalTable, 254U}) {
+                auto rule = lookup(family, config.rule_priority + kEncrypted, table);
+                rule.fwmark = {mark, marks.mask};
+                rules.push_back(rule);
+            }
+        }
+        for (const auto& name : config.lan) {
+            auto rule = lookup(family, config.rule_priority + kFromDevices, config.table);
+            rule.iif = name;
+            rules.push_back(rule);
+        }
+        for (const auto& tunnel : config.tunnels)
+            for (const auto& network : tunnel.remote_networks)
+                if (network.address.family == family) {
+                    auto rule = lookup(family, config.rule_priority + kToTunnels, config.table);
+                    rule.to = network;
+                    rules.push_back(rule);
+                }
+        rules.push_back(lookup(family, config.rule_priority + kLocal, net::kLocalTable));
+    }
+    return rules;
+}
+
+std::vector<net::Route> desired_routes(const Config& config, const NetworkView& network,
+                                       const std::vector<TunnelPath>& paths) {
+    std::vector<net::Route> routes;
+    const auto add = [&](const IpPrefix& destination, net::Route::Type type, int oif,
+                         std::uint32_t metric) -> net::Route& {
+        net::Route route;
+        route.destination = destination;
+        route.table = config.table;
+        route.type = type;
+        route.oif = oif;
+        route.metric = metric;
+        return routes.emplace_back(route);
+    };
+    // The end of the table, behind everything.
+    for (const int family : {AF_INET, AF_INET6})
+        add({IpAddress{family, {}}, 0}, net::Route::Type::unreachable, 0, 0x7fffffff);
+    // The gateway's own addresses on the LAN: `local` comes after this table.
+    for (const auto& name : config.lan) {
+        const auto* link = network.find(name);
+        if (link == nullptr || !link->up())
+            continue;
+        add({IpAddress{AF_INET6, {0xff}}, 8}, net::Route::Type::multicast, link->index, 256);
+        for (const auto& address : network.addresses) {
+            if (address.ifindex != link->index || !address.usable())
+                continue;
+            const auto& own = address.address;
+            add({own, own.bits()}, net::Route::Type::local, link->index, own.family == AF_INET ? 0 : 256);
+            if (address.broadcast)
+                add({*address.broadcast, 32}, net::Route::Type::broadcast, link->index, 0);
+        }
+    }
+    for (const auto& path : paths)
+        add(path.remote_network, net::Route::Type::unicast, path.oif,
+            path.remote_network.address.family == AF_INET ? 0 : 1024)
+            .gateway = path.gateway;
+    return routes;
+}
+
+Status apply_rules(const std::vector<net::Rule>& rules) {
+    auto actual = net::list_rules();
+    if (!actual)
+        return tl::unexpected(actual.error());
+    for (const auto& rule : rules)
+        if (!contains(*actual, rule))
+            if (auto ok = net::add_rule(rule); !ok && ok.error().code() != EEXIST)
+                return ok;
+    for (const auto& rule : *actual) {
+        const bool ours = rule.protocol == net::kRouteProtocol && !contains(rules, rule);
+        const bool local_before_us = rule == kernels_local_rule(rule.family);
+        if (ours || local_before_us)
+            if (auto ok = net::delete_rule(rule); !ok && ok.error().code() != ENOENT)
+                return ok;
+    }
+    return {};
+}
+
+Status apply_routes(std::uint32_t table, const std::vector<net::Route>& routes) {
+    auto actual = net::list_routes(table);
+    if (!actual)
+        return tl::unexpected(actual.error());
+    for (const auto& route : routes)
+        if (!contains(*actual, route))
+            if (auto ok = net::replace_route(route); !ok)
+                return ok;
+    actual = net::list_routes(table);
+    if (!actual)
+        return tl::unexpected(actual.error());
+    for (const auto& route : *actual)
+        if (!contains(routes, route))
+            if (auto ok = net::delete_route(route); !ok && ok.error().code() != ESRCH)
+                return ok;
+    return {};
+}
+
+Status remove_all(std::uint32_t table) {
+    for (const int family : {AF_INET, AF_INET6})
+        if (auto ok = net::add_rule(kernels_local_rule(family)); !ok && ok.error().code() != EEXIST)
+            return ok;
+    auto rules = net::list_rules();
+    if (!rules)
+        return tl::unexpected(rules.error());
+    for (const auto& rule : *rules)
+        if (rule.protocol == net::kRouteProtocol)
+            if (auto ok = net::delete_rule(rule); !ok && ok.error().code() != ENOENT)
+                return ok;
+    return apply_routes(table, {});
+}
+
+} // namespace penstock::core

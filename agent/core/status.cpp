@@ -1,0 +1,129 @@
+// The agent's answers about itself: `status`, `tunnel list`, `devices`.
+#include "agent/core/agent.hpp"
+
+#include <cstdio>
+#include <ctime>
+
+namespace penstock::core {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string hex(std::uint32_t spi) {
+    char text[9];
+    std::snprintf(text, sizeof text, "%08x", spi);
+    return text;
+}
+
+std::int64_t seconds(Clock::duration duration) {
+    return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
+}
+
+std::uint64_t monotonic_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+} // namespace
+
+nlohmann::json Agent::guard_status() const {
+    nlohmann::json interfaces = nlohmann::json::array();
+    for (const auto& one : guard_->interfaces())
+        interfaces.push_back({{"name", one.name}, {"role", one.role}, {"guarded", one.guarded}});
+    const char* state = released_ ? "released" : guard_->closed() ? "closed" : "problem";
+    nlohmann::json out = {{"state", state},
+                          {"hooks", guard_->mechanism()},
+                          {"interfaces", interfaces},
+                          {"generation", guard_->policies().generation()}};
+    if (!released_ && !guard_->closed())
+        out["problem"] = guard_->problem();
+    return out;
+}
+
+nlohmann::json Agent::tunnels() const {
+    nlohmann::json out = nlohmann::json::array();
+    for (std::uint32_t i = 0; i < config_.tunnels.size(); i++) {
+        const auto& config = config_.tunnels[i];
+        const auto& ike = ike_->tunnels()[i];
+        const bool up = ipsec_->tunnel_up(i);
+        nlohmann::json one = {{"name", config.name},
+                              {"state", up                        ? "up"
+                                        : ike.ike == "connecting" ? "connecting"
+                                                                  : "down"},
+                              {"ike", ike.ike},
+                              {"peer", config.peer.str()},
+                              {"esp", ipsec_->user_esp() ? "user" : "kernel"},
+                              {"taken_down", ike.taken_down}};
+        // The newest of each direction is what carries traffic.
+        for (const auto& sa : ipsec_->sas())
+            if (sa.tunnel == i && !sa.retiring) {
+                one[sa.inbound ? "spi_in" : "spi_out"] = hex(sa.spi);
+                one["cipher"] = ike.cipher.empty() ? sa.cipher : ike.cipher;
+                one["age_s"] = seconds(Clock::now() - sa.since);
+            }
+        if (up && ike.rekey_at)
+            one["rekey_in_s"] = std::max<std::int64_t>(0, seconds(*ike.rekey_at - Clock::now()));
+        if (!up && !ike.trouble.empty())
+            one["trouble"] = ike.trouble;
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
+nlohmann::json Agent::policy_status() const {
+    const auto* policy = policies_->policy();
+    if (policy == nullptr)
+        return nullptr;
+    return {{"fleet", policy->fleet},
+            {"version", policy->version},
+            {"expires", policy::format_time(policy->expires)},
+            {"expired", policies_->expired()},
+            {"locked", policies_->locked()},
+            {"digest", policies_->digest()}};
+}
+
+nlohmann::json Agent::devices() const {
+    nlohmann::json out = nlohmann::json::array();
+    const auto now = monotonic_ns();
+    for (const auto& device : policies_->devices()) {
+        const auto counters = guard_->counters().device(device.slot);
+        nlohmann::json one = {{"name", device.name},
+                              {"mac", device.mac},
+                              {"addresses", device.addresses},
+                              {"group", device.group},
+                              {"out_packets", counters.out_packets},
+                              {"out_bytes", counters.out_bytes},
+                              {"in_packets", counters.in_packets},
+                              {"in_bytes", counters.in_bytes},
+                              {"dropped", counters.dropped},
+                              {"seen_s_ago", nullptr}};
+        if (counters.last_seen_ns != 0)
+            one["seen_s_ago"] = now > counters.last_seen_ns ? (now - counters.last_seen_ns) / 1'000'000'000 : 0;
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
+nlohmann::json Agent::status() const {
+    nlohmann::json drops = nlohmann::json::object(), reasons = nlohmann::json::object();
+    for (const auto& drop : guard_->counters().drops())
+        if (drop.count != 0) {
+            drops[drop.name] = drop.count;
+            reasons[drop.name] = drop.description;
+        }
+    return {{"ok", true},
+            {"gateway", config_.gateway},
+            {"version", PENSTOCK_VERSION},
+            {"uptime_s", seconds(Clock::now() - started_)},
+            {"gate", guard_status()},
+            {"esp", ipsec_->user_esp() ? "user" : "kernel"},
+            {"ike", {{"pid", ike_->pid()}, {"strongswan", ike_->version()}}},
+            {"tunnels", tunnels()},
+            {"policy", policy_status()},
+            {"devices", policies_->devices().size()},
+            {"drops", drops},
+            {"drop_reasons", reasons}};
+}
+
+} // namespace penstock::core

@@ -1,0 +1,77 @@
+// penstockd: reads the configuration, builds the agent, runs the loop, turns errors into exit codes.
+#include "agent/base/event_loop.hpp"
+#include "agent/base/log.hpp"
+#include "agent/control/server.hpp"
+#include "agent/core/agent.hpp"
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <iostream>
+#include <systemd/sd-daemon.h>
+
+namespace {
+
+using namespace penstock;
+
+Status run(core::Config config) {
+    const auto control_path = config.control_socket();
+    auto loop = EventLoop::make();
+    if (!loop)
+        return tl::unexpected(loop.error());
+    core::Agent agent(std::move(config), **loop);
+    // Before anything is touched: a second instance must not fight the first one.
+    auto control = control::Server::listen(**loop, control_path, agent);
+    if (!control)
+        return tl::unexpected(control.error());
+    std::vector<EventSource> signals;
+    for (const int signal : {SIGTERM, SIGINT}) {
+        auto source = (*loop)->on_signal(signal, [&loop] { (*loop)->stop(); });
+        if (!source)
+            return tl::unexpected(source.error());
+        signals.push_back(std::move(*source));
+    }
+    if (auto ok = agent.start(); !ok)
+        return ok;
+    (*loop)->watch_dog();
+    sd_notify(0, "READY=1");
+    log::info("ready");
+    if (auto ok = (*loop)->run(); !ok)
+        return ok;
+    // The gate stays closed and kernel SAs stay up: whoever starts next takes them over.
+    log::info("stopped", {{"gate", "closed"}});
+    return {};
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    std::string file = "/etc/penstock/penstock.toml", check;
+    CLI::App app("penstockd: IPsec tunnels and a closed gate for the devices behind this gateway");
+    app.set_version_flag("--version", PENSTOCK_VERSION);
+    app.add_option("--config", file, "configuration file")->capture_default_str();
+    app.add_option("--check-config", check, "check this configuration file and exit; changes nothing");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? 0 : 2;
+    }
+    auto config = core::Config::load(check.empty() ? file : check);
+    if (!config) {
+        std::cerr << config.error().message() << "\n";
+        return 1;
+    }
+    if (auto ok = core::Agent::check(*config); !ok) {
+        std::cerr << (check.empty() ? file : check) << ": " << ok.error().message() << "\n";
+        return 1;
+    }
+    if (!check.empty()) {
+        std::cout << check << ": good\n";
+        return 0;
+    }
+    if (auto ok = run(std::move(*config)); !ok) {
+        log::error("failed", {{"why", ok.error().message()}});
+        std::cerr << "penstockd: " << ok.error().message() << "\n";
+        return 1;
+    }
+    return 0;
+}
