@@ -1,0 +1,222 @@
+#include "agent/cli/agent_commands.hpp"
+
+#include "agent/base/file.hpp"
+#include "agent/cli/bundle_commands.hpp"
+#include "agent/cli/client.hpp"
+#include "agent/cli/display.hpp"
+#include "policy/bundle/verify.hpp"
+#include "policy/oracle.hpp"
+#include "policy/payload.hpp"
+
+#include <iostream>
+#include <unistd.h>
+
+namespace penstock::cli {
+namespace {
+
+using Json = nlohmann::json;
+using Show = std::string (*)(const Json&);
+
+// What every command of this file has.
+struct Command {
+    const std::string& socket;
+    int& exit_code;
+    bool json = false;
+
+    void failed(const Error& error) const {
+        if (json)
+            std::cout << Json{{"ok", false}, {"error", error.message()}}.dump() << "\n";
+        else
+            std::cerr << "penstock: " << error.message() << "\n";
+        exit_code = kRefused;
+    }
+    void print(const Json& answer, Show show) const { std::cout << (json ? answer.dump(2) + "\n" : show(answer)); }
+
+    Result<Json> ask(const Json& request) const {
+        auto client = Client::connect(socket);
+        if (!client)
+            return tl::unexpected(client.error());
+        return client->ask(request);
+    }
+    void ask_and_print(const Json& request, Show show) const {
+        if (auto answer = ask(request))
+            print(*answer, show);
+        else
+            failed(answer.error());
+    }
+};
+
+std::string show_message(const Json& answer) { return answer.value("message", "done") + "\n"; }
+std::string show_gate_of(const Json& answer) { return show_gate(answer.value("gate", Json::object())); }
+std::string show_done(const Json&) { return "done\n"; }
+
+std::shared_ptr<Command> command(CLI::App* app, const std::string& socket, int& exit_code) {
+    auto out = std::make_shared<Command>(Command{socket, exit_code});
+    app->add_flag("--json", out->json, "answer in JSON");
+    return out;
+}
+
+void stream_events(const Command& command, bool follow) {
+    auto client = Client::connect(command.socket);
+    if (!client)
+        return command.failed(client.error());
+    if (auto ok = client->send({{"op", "events"}, {"follow", follow}}); !ok)
+        return command.failed(ok.error());
+    // Without --follow the agent has said all when the answer to a second request comes.
+    if (!follow)
+        if (auto ok = client->send({{"op", "status"}}); !ok)
+            return command.failed(ok.error());
+    for (;;) {
+        const auto event = client->receive();
+        if (!event)
+            return command.failed(event.error());
+        if (event->contains("ok"))
+            return;
+        std::cout << (command.json ? event->dump() + "\n" : show_event(*event)) << std::flush;
+    }
+}
+
+struct Question {
+    std::string device, to, from, proto, bundle;
+    unsigned port = 0;
+};
+
+// From a file: what the policy in it says, whatever the gateway does at the moment.
+Result<Json> explain_from_file(const Question& question) {
+    if (!question.from.empty())
+        return fail("services from the cloud to a device are not supported by this version of penstock");
+    const auto bytes = read_file(question.bundle, policy::kMaxEnvelopeBytes.value);
+    if (!bytes)
+        return tl::unexpected(bytes.error());
+    const auto envelope = policy::Envelope::parse(*bytes);
+    if (!envelope)
+        return fail(question.bundle, Error(envelope.error()));
+    const auto rules = policy::from_payload(envelope->payload);
+    if (!rules)
+        return fail(question.bundle, Error(rules.error()));
+    const auto to = IpAddress::parse(question.to);
+    if (!to)
+        return tl::unexpected(to.error());
+    const auto proto = policy::proto_from_name(question.proto);
+    if (!proto || question.port == 0 || question.port > 65535)
+        return fail("say --proto tcp or udp, and --port 1 to 65535");
+    const auto verdict =
+        policy::explain(*rules, question.device, *to, *proto, static_cast<std::uint16_t>(question.port));
+    if (!verdict)
+        return tl::unexpected(verdict.error());
+    return Json{{"ok", true},
+                {"allow", verdict->allow},
+                {"reason", std::string(policy::reason_name(verdict->reason))},
+                {"citation", verdict->citation},
+                {"device", verdict->device},
+                {"service", verdict->service}};
+}
+
+void add_explain(CLI::App& app, const std::string& socket, int& exit_code) {
+    auto* explain = app.add_subcommand("explain", "say whether a device may reach an address, and by which rule");
+    auto question = std::make_shared<Question>();
+    auto run = command(explain, socket, exit_code);
+    explain->add_option("--device", question->device, "name in the policy")->required();
+    auto* to = explain->add_option("--to", question->to, "address the device sends to");
+    explain->add_option("--from", question->from, "address in the cloud that sends to the device")->excludes(to);
+    explain->add_option("--proto", question->proto, "tcp or udp")->required();
+    explain->add_option("--port", question->port, "destination port");
+    explain->add_option("--bundle", question->bundle, "ask this bundle, not the gateway");
+    explain->callback([question, run] {
+        auto answer = question->bundle.empty() ? run->ask({{"op", "explain"},
+                                                           {"device", question->device},
+                                                           {"to", question->to},
+                                                           {"from", question->from},
+                                                           {"proto", question->proto},
+                                                           {"port", question->port}})
+                                               : explain_from_file(*question);
+        if (answer)
+            run->print(*answer, show_explanation);
+        else
+            run->failed(answer.error());
+    });
+}
+
+void add_push(CLI::App& app, const std::string& socket, int& exit_code) {
+    auto* push = app.add_subcommand("push", "give the gateway a signed bundle");
+    auto file = std::make_shared<std::string>();
+    auto dry_run = std::make_shared<bool>(false);
+    auto run = command(push, socket, exit_code);
+    push->add_option("FILE", *file, "signed bundle")->required();
+    push->add_flag("--dry-run", *dry_run, "verify only; change nothing");
+    push->callback([=] {
+        const auto bundle = read_file(*file, policy::kMaxEnvelopeBytes.value);
+        if (!bundle)
+            return run->failed(bundle.error());
+        run->ask_and_print({{"op", "push"}, {"bundle", *bundle}, {"dry_run", *dry_run}}, show_message);
+    });
+}
+
+void add_tunnel(CLI::App& app, const std::string& socket, int& exit_code) {
+    auto* tunnel = app.add_subcommand("tunnel", "list tunnels, or take one up or down, or rekey it");
+    tunnel->require_subcommand(1);
+    auto* list = tunnel->add_subcommand("list", "state, cipher and SPIs of each tunnel");
+    auto run = command(list, socket, exit_code);
+    list->callback([run] { run->ask_and_print({{"op", "tunnels"}}, show_tunnels); });
+    for (const std::string action : {"up", "down", "rekey"}) {
+        auto* one = tunnel->add_subcommand(action, "take tunnel NAME " + action);
+        auto name = std::make_shared<std::string>();
+        auto act = command(one, socket, exit_code);
+        one->add_option("NAME", *name, "tunnel of the configuration")->required();
+        one->callback([=] { act->ask_and_print({{"op", "tunnel"}, {"action", action}, {"name", *name}}, show_done); });
+    }
+}
+
+// Asks on a terminal; a script says --yes.
+bool confirmed(bool yes) {
+    if (yes)
+        return true;
+    if (!isatty(STDIN_FILENO))
+        return false;
+    std::cout << "The devices' traffic will no longer be guarded. Type \"release\" to go on: " << std::flush;
+    std::string word;
+    std::getline(std::cin, word);
+    return word == "release";
+}
+
+void add_guard(CLI::App& app, const std::string& socket, int& exit_code) {
+    auto* guard = app.add_subcommand("guard", "the gate itself");
+    guard->require_subcommand(1);
+    auto* status = guard->add_subcommand("status", "is the gate closed, and on which interfaces");
+    auto look = command(status, socket, exit_code);
+    status->callback([look] { look->ask_and_print({{"op", "guard"}, {"action", "status"}}, show_gate_of); });
+    auto* release = guard->add_subcommand("release", "take the guard away (root only) until penstockd starts again");
+    auto yes = std::make_shared<bool>(false);
+    auto act = command(release, socket, exit_code);
+    release->add_flag("--yes", *yes, "do not ask");
+    release->callback([=] {
+        if (!confirmed(*yes))
+            return act->failed(Error("not released; confirm with \"release\" on a terminal, or with --yes"));
+        act->ask_and_print({{"op", "guard"}, {"action", "release"}}, show_done);
+    });
+}
+
+} // namespace
+
+void add_agent_commands(CLI::App& app, const std::string& socket, int& exit_code) {
+    auto* status = app.add_subcommand("status", "gate, tunnels, policy, devices and drops on one screen");
+    auto show = command(status, socket, exit_code);
+    status->callback([show] { show->ask_and_print({{"op", "status"}}, show_status); });
+
+    auto* devices = app.add_subcommand("devices", "every device of the policy and its traffic");
+    auto list = command(devices, socket, exit_code);
+    devices->callback([list] { list->ask_and_print({{"op", "devices"}}, show_devices); });
+
+    auto* events = app.add_subcommand("events", "what happened lately");
+    auto follow = std::make_shared<bool>(false);
+    auto watch = command(events, socket, exit_code);
+    events->add_flag("--follow,-f", *follow, "go on until interrupted");
+    events->callback([=] { stream_events(*watch, *follow); });
+
+    add_tunnel(app, socket, exit_code);
+    add_explain(app, socket, exit_code);
+    add_push(app, socket, exit_code);
+    add_guard(app, socket, exit_code);
+}
+
+} // namespace penstock::cli

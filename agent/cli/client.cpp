@@ -1,0 +1,71 @@
+#include "agent/cli/client.hpp"
+
+#include <cstring>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+namespace penstock::cli {
+
+Result<Client> Client::connect(const std::string& path) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (path.size() >= sizeof address.sun_path)
+        return fail("the socket's path " + path + " is too long");
+    std::strcpy(address.sun_path, path.c_str());
+    Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (!socket)
+        return fail_errno("socket");
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+        return Client(std::move(socket));
+    if (errno == ENOENT || errno == ECONNREFUSED)
+        return fail("penstockd is not running (nobody answers on " + path + "); start it: systemctl start penstockd");
+    if (errno == EACCES)
+        return fail("you may not use " + path + "; run as root, or join the group penstock");
+    return fail_errno("cannot reach penstockd on " + path);
+}
+
+Status Client::send(const nlohmann::json& request) {
+    const auto line = request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+    std::string_view rest = line;
+    while (!rest.empty()) {
+        const auto sent = ::send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return fail_errno("penstockd closed the connection");
+        rest.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    return {};
+}
+
+Result<nlohmann::json> Client::receive() {
+    for (;;) {
+        if (const auto end = buffer_.find('\n'); end != std::string::npos) {
+            auto message = nlohmann::json::parse(buffer_.substr(0, end), nullptr, false);
+            buffer_.erase(0, end + 1);
+            if (message.is_discarded())
+                return fail("penstockd answered with something that is not JSON");
+            return message;
+        }
+        char chunk[65536];
+        const auto got = recv(socket_.get(), chunk, sizeof chunk, 0);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return fail_errno("penstockd does not answer");
+        if (got == 0)
+            return fail("penstockd closed the connection", ECONNRESET);
+        buffer_.append(chunk, static_cast<std::size_t>(got));
+    }
+}
+
+Result<nlohmann::json> Client::ask(const nlohmann::json& request) {
+    if (auto ok = send(request); !ok)
+        return tl::unexpected(ok.error());
+    auto answer = receive();
+    if (answer && !answer->value("ok", false))
+        return fail(answer->value("error", "penstockd refused without a reason"));
+    return answer;
+}
+
+} // namespace penstock::cli

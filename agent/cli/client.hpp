@@ -1,0 +1,30 @@
+// Speaks with penstockd over its control socket: one JSON object a line.
+#pragma once
+
+#include "agent/base/fd.hpp"
+#include "agent/base/result.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+namespace penstock::cli {
+
+class Client {
+public:
+    // Errors say how to start the agent, or which group opens its socket.
+    static Result<Client> connect(const std::string& path);
+
+    Status send(const nlohmann::json& request);
+    // The next line; an error when the agent closed the connection.
+    Result<nlohmann::json> receive();
+    // Request and answer. {"ok": false} becomes the error it carries.
+    Result<nlohmann::json> ask(const nlohmann::json& request);
+
+private:
+    explicit Client(Fd socket) : socket_(std::move(socket)) {}
+    Fd socket_;
+    std::string buffer_;
+};
+
+} // namespace penstock::cli

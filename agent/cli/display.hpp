@@ -1,0 +1,20 @@
+// The agent's answers for a person: at most 80 columns, sizes and times in words.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+namespace penstock::cli {
+
+std::string show_status(const nlohmann::json& status);
+std::string show_gate(const nlohmann::json& gate);
+std::string show_devices(const nlohmann::json& answer);
+std::string show_tunnels(const nlohmann::json& answer);
+std::string show_event(const nlohmann::json& event);
+std::string show_explanation(const nlohmann::json& answer);
+
+std::string human_size(double bytes);             // "1.5 MiB"
+std::string human_duration(std::int64_t seconds); // "2 h 5 min"
+
+} // namespace penstock::cli

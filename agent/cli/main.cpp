@@ -1,0 +1,32 @@
+// penstock: what a person types.
+#include "agent/cli/agent_commands.hpp"
+#include "agent/cli/bundle_commands.hpp"
+
+#include <CLI/CLI.hpp>
+
+int main(int argc, char** argv) {
+    using namespace penstock::cli;
+    std::string socket = "/run/penstock/control.sock";
+    int exit_code = kDone;
+    CLI::App app("penstock: ask and steer the agent that guards this gateway's devices");
+    app.set_version_flag("--version", PENSTOCK_VERSION);
+    app.add_option("--socket", socket, "control socket of penstockd")
+        ->envname("PENSTOCK_SOCKET")
+        ->capture_default_str();
+    app.require_subcommand(1);
+    app.footer("Examples:\n"
+               "  penstock status\n"
+               "  penstock explain --device thermostat-12 --to 203.0.113.10 --proto tcp --port 443\n"
+               "  penstock bundle build policy.yaml --out policy.bundle\n"
+               "  penstock bundle sign --key alice.pem policy.bundle\n"
+               "  penstock push policy.bundle\n"
+               "Exit status: 0 done, 1 refused or failed, 2 wrong usage.");
+    add_agent_commands(app, socket, exit_code);
+    add_bundle_commands(app, exit_code);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        return app.exit(error) == 0 ? kDone : kWrongUsage;
+    }
+    return exit_code;
+}
