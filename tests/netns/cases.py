@@ -1,0 +1,216 @@
+"""The netns suite's test cases: every scene of the quickstart, and what only a test looks at."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lab import probe, sabotage, scenes, strongswan
+from lab.frames import ETH_P_IP, ethernet, ipv4, udp_frame
+from lab.lab import Lab
+from lab.stage import READINGS4, READINGS6, Row, Stage
+from lab.system import wait_until
+from lab.topology import CAMERA, CLOUD4, ISP_MAC, THERMOSTAT, UPLINK4, UPLINK_MAC
+from lab.witness import Judge
+
+RESIDENT_LIMIT_KIB = 20 * 1024
+CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_BPF = 10, 12, 39
+
+
+class Skip(Exception):
+    """Why a case says nothing on this machine."""
+
+
+class Failed(Exception):
+    """What was not as it must be."""
+
+
+def must(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise Failed(otherwise)
+
+
+def as_case(scene: Callable[[Stage], None]) -> Callable[[Stage], None]:
+    """A scene passes if it made rows and each of them is as expected."""
+
+    def case(stage: Stage) -> None:
+        rows: list[Row] = stage.play(scene)
+        must(rows, "the scene showed nothing")
+        wrong = [f"{row.device}, {row.flow}: {row.why}" for row in rows if not row.ok]
+        must(not wrong, f"{len(wrong)} of {len(rows)} rows: " + " | ".join(wrong[:3]))
+
+    case.__doc__ = scene.__doc__
+    return case
+
+
+def judge_knows_clear_frames(stage: Stage) -> None:
+    """The judge's own test, on frames made by hand: it may err on the strict side only."""
+    marker = stage.lab.marker
+    judge = Judge(stage.lab.expect, {"c0000001"})
+    body = bytes(range(7, 47))
+    good_esp = ethernet(ISP_MAC, UPLINK_MAC, ETH_P_IP, ipv4(UPLINK4, CLOUD4, 50, bytes.fromhex("c000000100000001") + body))
+    must(judge.judge(good_esp).kind == "esp", "ESP with a logged SPI was not recognised")
+    bad = {
+        "an SPI nobody logged": good_esp.replace(bytes.fromhex("c0000001"), bytes.fromhex("c0000002")),
+        "ESP from another address": ethernet(ISP_MAC, UPLINK_MAC, ETH_P_IP, ipv4("10.20.0.12", CLOUD4, 50, bytes.fromhex("c000000100000001") + body)),
+        "ESP to another peer": ethernet(ISP_MAC, UPLINK_MAC, ETH_P_IP, ipv4(UPLINK4, "192.0.2.9", 50, bytes.fromhex("c000000100000001") + body)),
+        "the marker inside ESP": ethernet(ISP_MAC, UPLINK_MAC, ETH_P_IP, ipv4(UPLINK4, CLOUD4, 50, bytes.fromhex("c000000100000001") + body + marker)),
+        "another MAC": good_esp[:6] + bytes(6) + good_esp[12:],
+        "a device's datagram": udp_frame(ISP_MAC, UPLINK_MAC, THERMOSTAT.v4, "203.0.113.10", 1, 2, b"x"),
+        "the same over IPv6": udp_frame(ISP_MAC, UPLINK_MAC, THERMOSTAT.v6, "2001:db8:203::10", 1, 2, b"x"),
+        "DNS of the gateway": udp_frame(ISP_MAC, UPLINK_MAC, UPLINK4, "192.0.2.53", 5353, 53, b"camera-7.example"),
+        "an ICMP error": ethernet(ISP_MAC, UPLINK_MAC, ETH_P_IP, ipv4(UPLINK4, CLOUD4, 1, b"\3\1" + bytes(6) + ipv4("203.0.113.10", THERMOSTAT.v4, 17, b""))),
+        "junk at the IKE port": udp_frame(ISP_MAC, UPLINK_MAC, UPLINK4, CLOUD4, 500, 500, bytes(64)),
+        "an unknown ethertype": ethernet(ISP_MAC, UPLINK_MAC, 0x88E1, bytes(46)),
+        "ARP for a device": ethernet(ISP_MAC, UPLINK_MAC, 0x0806, bytes.fromhex("0001080006040001") + bytes.fromhex(UPLINK_MAC.replace(":", ""))
+                                     + bytes([10, 20, 0, 12]) + bytes(6) + bytes([198, 51, 100, 1])),
+        "a later fragment of nothing": ethernet(ISP_MAC, UPLINK_MAC, ETH_P_IP, ipv4(UPLINK4, CLOUD4, 17, body, ident=77, frag=100)),
+    }
+    missed = [name for name, frame in bad.items() if judge.judge(frame).kind != "clear"]
+    must(not missed, f"not seen as clear: {', '.join(missed)}")
+
+
+def lab_carries_stock_strongswan(stage: Stage) -> None:
+    """The lab proves itself in a lab without penstock: stock strongSwan's ESP is recognised, and its leak after a tear-down is seen."""
+    with Lab(stage.lab.build) as lab:
+        gateway = strongswan.stock_gateway(lab.directory / "stock", lab.topology.gateway, lab.authority, lab.kernel_esp)
+        gateway.start(10 * lab.slowness)
+        gateway.swanctl("--initiate", "--child", "devices")
+        sabotage.open_router(lab.topology.gateway)
+        place, spis = lab.watch(), gateway.spis()["out"]
+        for target in (READINGS4, READINGS6):
+            answer = probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, 2 * lab.slowness)
+            must(answer.result == probe.ANSWERED, f"{target} through stock strongSwan: {answer.result}")
+        verdict = lab.since(place, spis)
+        must(verdict.esp and not verdict.clear, f"expected ESP only, saw: {verdict}")
+        gateway.swanctl("--terminate", "--ike", "cloud")
+        place = lab.watch()
+        for target in (READINGS4, READINGS6):
+            probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, lab.slowness)
+        verdict = lab.since(place, spis)
+        must(len(verdict.clear) >= 2, f"a plain router's leak was not seen: {verdict}")
+
+
+def stays_small(stage: Stage) -> None:
+    """Resident memory of both processes, idle, with a policy loaded and the tunnel up."""
+    stage.open()
+    agent = stage.lab.agent
+    for name, pid in (("penstockd", agent.pid), ("penstock-ike", agent.ike_pid())):
+        must(pid, f"{name} does not run")
+        size = agent.resident_kib(pid or 0)
+        stage.notes[f"RSS of {name}"] = f"{size / 1024:.1f} MB"
+        must(0 < size < RESIDENT_LIMIT_KIB, f"{name}: {size / 1024:.1f} MB resident, limit 20 MB")
+
+
+def ike_has_no_power(stage: Stage) -> None:
+    """Every thread of penstock-ike: not root, no new privileges, and nothing but CAP_NET_BIND_SERVICE in any set."""
+    stage.open()
+    pid = stage.lab.agent.ike_pid()
+    must(pid, "penstock-ike does not run")
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    must(len(threads) > 4, "too few threads to be libcharon")
+    for thread in threads:
+        status = dict(re.findall(r"^(\w+):\s*(.*)$", (thread / "status").read_text(), re.MULTILINE))
+        must(set(status["Uid"].split()) & {"0"} == set(), f"thread {thread.name} runs as root")
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            extra = int(status[name], 16) & ~(1 << CAP_NET_BIND_SERVICE)
+            must(not extra, f"thread {thread.name}: {name} {status[name]} holds more than CAP_NET_BIND_SERVICE")
+        must(status["NoNewPrivs"] == "1", f"thread {thread.name}: NoNewPrivs is 0")
+        must(status["Seccomp"] == "2", f"thread {thread.name}: no seccomp filter")
+    stage.notes["penstock-ike"] = f"{len(threads)} threads without CAP_NET_ADMIN"
+
+
+def status_tells_the_truth(stage: Stage) -> None:
+    """What `penstock status`, `tunnel list` and `events` say, against what the cloud and the wire say."""
+    stage.open()
+    lab, agent = stage.lab, stage.lab.agent
+    place = lab.watch()
+    must(probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, 2 * lab.slowness).result == probe.ANSWERED, "no traffic")
+    verdict, status, tunnel = lab.since(place), agent.json("status"), agent.tunnel()
+    must(status["gate"]["state"] == "closed", f"gate: {status['gate']}")
+    must(status["policy"]["version"] == lab.bundles.version, f"policy: {status['policy']}, pushed {lab.bundles.version}")
+    must(status["devices"] == 2, f"devices: {status['devices']}")
+    must(tunnel["esp"] == ("kernel" if lab.kernel_esp else "user"), f"esp: {tunnel['esp']}")
+    must(tunnel["peer"].startswith(CLOUD4), f"peer: {tunnel['peer']}")
+    told = {tunnel["spi_out"].removeprefix("0x").zfill(8)}
+    must(set(verdict.spis) == told, f"on the wire {set(verdict.spis)}, told {told}")
+    must(told & lab.cloud.spis()["in"], f"the cloud does not know SPI {told}")
+    probe.ask(lab.topology.of(CAMERA), READINGS4, lab.marker, 0.3 * lab.slowness)
+    must(wait_until(lambda: sum(agent.json("status")["drops"].values()) > 0, lab.slowness), "a refused packet is not among the drops")
+
+
+def rekey_loses_nothing(stage: Stage) -> None:
+    """A rekey in mid-flow: new SPIs, all of them logged, no gap to speak of."""
+    stage.open()
+    lab, agent = stage.lab, stage.lab.agent
+    place, old = lab.watch(), agent.tunnel()["spi_out"]
+    with lab.flow(THERMOSTAT, READINGS4, stage.rate / 2) as flow:
+        must(flow.wait_for_answers(50, 5 * lab.slowness), "no steady flow")
+        moment = time.monotonic()
+        agent.cli("tunnel", "rekey", "cloud")
+        must(wait_until(lambda: agent.tunnel().get("spi_out") not in (None, old), 5 * lab.slowness, 0.05), "the SPI did not change")
+        flow.wait_for_answers(100, 5 * lab.slowness)
+        report = flow.finish()
+    verdict, gap = lab.since(place), report.gap_after(moment)
+    must(not verdict.clear, str(verdict))
+    must(len(verdict.spis) == 2, f"expected two SPIs on the wire: {verdict}")
+    must(gap is not None and gap < 0.5 * lab.slowness, f"gap {gap} s")
+    stage.notes["rekey"] = f"{report.lost} of {report.sent} lost, gap {(gap or 0) * 1000:.0f} ms"
+
+
+def nothing_comes_in_but_from_the_tunnel(stage: Stage) -> None:
+    """The provider sends to devices in clear, with a service's address as source: no device may hear it (I2)."""
+    stage.open()
+    lab = stage.lab
+    with lab.topology.of(THERMOSTAT).socket(2, 2) as sock:
+        sock.bind((THERMOSTAT.v4, 7777))
+        sock.settimeout(0.4 * lab.slowness)
+        for source in ("203.0.113.10", "198.51.100.1"):
+            probe.send_raw(lab.topology.isp, udp_frame(UPLINK_MAC, ISP_MAC, source, THERMOSTAT.v4, 5683, 7777, lab.marker), "up0", 5)
+        try:
+            heard = sock.recv(2048)
+        except TimeoutError:
+            heard = b""
+    must(not heard, "a datagram from the uplink reached a device in clear")
+    must(probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, 2 * lab.slowness).result == probe.ANSWERED, "no traffic afterwards")
+
+
+def witness_sees_an_open_gate(stage: Stage) -> None:
+    """Positive control, last because nothing is left after it: programs detached, other layers removed, and the judge sees clear frames."""
+    stage.open()
+    lab = stage.lab
+    detached = sabotage.remove_every_layer(lab)
+    must(detached >= 2, f"only {detached} programs were found to detach: the control controls nothing")
+    place = lab.watch()
+    for target in (READINGS4, READINGS6):
+        probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, lab.slowness)
+    verdict = lab.since(place)
+    seen = " ".join(verdict.clear)
+    must(THERMOSTAT.v4 in seen and THERMOSTAT.v6 in seen, f"the witness saw: {verdict}")
+    must(re.search("marker", seen), f"the marker was not recognised: {verdict}")
+    stage.notes["positive control"] = f"{detached} programs detached, {len(verdict.clear)} clear frames seen"
+
+
+# Order matters: `start` wants a gateway that never ran, the positive control leaves none behind.
+CASES: dict[str, Callable[[Stage], None]] = {
+    "judge_knows_clear_frames": judge_knows_clear_frames,
+    "lab_carries_stock_strongswan": lab_carries_stock_strongswan,
+    "starts_closed_then_fast": as_case(scenes.start),
+    "policy_decides": as_case(scenes.policy),
+    "strangers_stay_out": as_case(scenes.strangers),
+    "tunnel_down_means_nothing_leaves": as_case(scenes.tunnel_down),
+    "silent_peer_means_nothing_in_clear": as_case(scenes.peer_silent),
+    "status_tells_the_truth": status_tells_the_truth,
+    "stays_small": stays_small,
+    "ike_has_no_power": ike_has_no_power,
+    "rekey_loses_nothing": rekey_loses_nothing,
+    "nothing_comes_in_but_from_the_tunnel": nothing_comes_in_but_from_the_tunnel,
+    "kill_9_of_penstockd": as_case(scenes.kill_penstockd),
+    "kill_9_of_penstock_ike": as_case(scenes.kill_penstock_ike),
+    "right_taken_away_in_mid_flow": as_case(scenes.right_taken_away),
+    "bad_bundles_refused": as_case(scenes.bad_bundles),
+    "witness_sees_an_open_gate": witness_sees_an_open_gate,
+}
+WITHOUT_AGENT = {"judge_knows_clear_frames", "lab_carries_stock_strongswan"}

@@ -1,0 +1,208 @@
+// agent/cli/bundle_commands: a person's way from keys to a bundle that a gateway takes, with exit codes.
+#include "agent/cli/bundle_commands.hpp"
+#include "policy/bundle/verify.hpp"
+#include "policy/files.hpp"
+#include "tests/unit/policy_fixture.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <sstream>
+#include <sys/stat.h>
+
+using namespace penstock;
+using namespace penstock::policy;
+using Json = nlohmann::json;
+
+namespace {
+
+struct Run {
+    int code;
+    std::string out, err;
+    [[nodiscard]] Json json() const { return Json::parse(out); }
+};
+
+struct Capture {
+    std::ostream& stream;
+    std::ostringstream text;
+    std::streambuf* before;
+    explicit Capture(std::ostream& s) : stream(s), before(s.rdbuf(text.rdbuf())) {}
+    ~Capture() { stream.rdbuf(before); }
+};
+
+struct Desk {
+    std::string folder;
+    Desk() {
+        char name[] = "/tmp/penstock-unit.XXXXXX";
+        BOOST_REQUIRE(::mkdtemp(name) != nullptr);
+        folder = std::string(name) + "/";
+        put("policy.yaml", test::kYaml);
+    }
+    ~Desk() { std::filesystem::remove_all(folder); }
+
+    void put(const std::string& name, const std::string& text) const {
+        BOOST_REQUIRE(write_file(folder + name, text, 0644, Existing::replace));
+    }
+    [[nodiscard]] std::string get(const std::string& name) const {
+        return read_file(folder + name, kMaxEnvelopeBytes).value_or("(cannot read)");
+    }
+
+    // As the real main does it; @x stands for a file of the desk.
+    [[nodiscard]] Run run(const std::string& line) const {
+        std::vector<std::string> words;
+        std::istringstream stream("bundle " + line);
+        for (std::string word; stream >> word;)
+            words.push_back(word[0] == '@' ? folder + word.substr(1) : word);
+        std::ranges::reverse(words); // as CLI11 wants it
+        Capture out(std::cout), err(std::cerr);
+        CLI::App app;
+        int code = cli::kDone;
+        cli::add_bundle_commands(app, code);
+        try {
+            app.parse(words);
+        } catch (const CLI::ParseError& error) {
+            code = app.exit(error) == 0 ? cli::kDone : cli::kWrongUsage;
+        }
+        return {code, out.text.str(), err.text.str()};
+    }
+    void ok(const std::string& line) const {
+        const Run done = run(line);
+        BOOST_REQUIRE_MESSAGE(done.code == 0, line << ": " << done.err << done.out);
+    }
+    void refused(const std::string& line, std::string_view sentence) const {
+        const Run done = run(line);
+        BOOST_TEST(done.code == cli::kRefused, line);
+        BOOST_CHECK_MESSAGE(test::has(done.err, sentence), line << ": " << done.err);
+        BOOST_TEST(done.out.empty());
+    }
+    void make_fleet() const {
+        ok("keygen --out @root.pem");
+        ok("keygen --out @one.pem");
+        ok("keygen --out @two.pem --type p256");
+        ok("init-root --fleet acme-berlin --root-key @root.pub.pem --root-threshold 1 --policy-key @one.pub.pem @two.pub.pem "
+           "--policy-threshold 2 --expires 2028-01-01T00:00:00Z --out @root.json");
+        ok("build @policy.yaml --out @bundle.json");
+    }
+};
+
+const std::string kVerify = "verify --root @root.json @bundle.json --now 2026-11-22T00:00:00Z";
+
+} // namespace
+
+BOOST_FIXTURE_TEST_SUITE(bundle_commands, Desk)
+
+BOOST_AUTO_TEST_CASE(from_keys_to_a_valid_bundle) {
+    make_fleet();
+    refused(kVerify, "the root document carries 0 of 1 valid signatures");
+    ok("sign --key @root.pem @root.json");
+    refused(kVerify, "0 of 2 valid signatures");
+    ok("sign --key @one.pem @bundle.json");
+    refused(kVerify, "1 of 2 valid signatures");
+    ok("sign --key @two.pem @bundle.json");
+    const Run valid = run(kVerify + " --gateway gw-1 --last-version 41");
+    BOOST_TEST(valid.code == 0);
+    BOOST_TEST(valid.out.starts_with("valid: acme-berlin version 42, expires 2027-01-01T00:00:00Z, signed by 2 keys"));
+    refused(kVerify + " --gateway edge", "not for \"edge\"");
+    refused(kVerify + " --last-version 43", "is older than version 43");
+    refused(kVerify + " --last-version 42", "the last version again");
+    refused("verify --root @root.json @bundle.json --now 2027-01-01T00:00:00Z", "expired at");
+}
+
+BOOST_AUTO_TEST_CASE(keygen_writes_a_secret_and_never_overwrites) {
+    ok("keygen --out @k.pem");
+    struct stat info{};
+    BOOST_REQUIRE(::stat((folder + "k.pem").c_str(), &info) == 0);
+    BOOST_TEST((info.st_mode & 0777) == 0600U);
+    const std::string before = get("k.pem");
+    refused("keygen --out @k.pem", "exists already; it is never overwritten");
+    std::filesystem::remove(folder + "k.pub.pem");
+    refused("keygen --out @k.pem", "k.pem exists already");
+    BOOST_TEST(get("k.pem") == before);
+    BOOST_TEST(!std::filesystem::exists(folder + "k.pub.pem"));
+}
+
+BOOST_AUTO_TEST_CASE(keygen_prints_the_id_that_the_public_key_has) {
+    const Run made = run("keygen --json --out @k.pem --type p256");
+    BOOST_TEST(made.json()["ok"] == true);
+    BOOST_TEST(made.json()["key_id"] == PublicKey::from_pem(get("k.pub.pem"))->id());
+}
+
+BOOST_AUTO_TEST_CASE(sign_refuses_the_same_key_twice_and_leaves_the_file) {
+    make_fleet();
+    ok("sign --key @one.pem @bundle.json");
+    const std::string before = get("bundle.json");
+    refused("sign --key @one.pem @bundle.json", "carries a signature by this key already");
+    BOOST_TEST(get("bundle.json") == before);
+    BOOST_TEST(std::distance(std::filesystem::directory_iterator(folder), {}) == 9); // no temporary file stays
+}
+
+BOOST_AUTO_TEST_CASE(sign_refuses_what_no_gateway_would_read) {
+    make_fleet();
+    put("odd.json", Envelope{"application/json", "{}", {}}.dump());
+    refused("sign --key @one.pem @odd.json", "neither a policy nor a root");
+    put("odd.json", Envelope{"application/vnd.penstock.policy+json", "{}", {}}.dump());
+    refused("sign --key @one.pem @odd.json", "payload: the key \"fleet\" is missing");
+    refused("sign --key @one.pem @policy.yaml", "is not JSON");
+    refused("sign --key @one.pub.pem @bundle.json", "others can read");
+}
+
+BOOST_AUTO_TEST_CASE(build_says_the_line_and_writes_nothing_on_error) {
+    put("policy.yaml", test::replaced(test::kYaml, "udp/123]", "udp/123], require: tls"));
+    refused("build @policy.yaml --out @bundle.json",
+            "policy.yaml:7: services.time.require is not supported by this version of penstock; remove it");
+    BOOST_TEST(!std::filesystem::exists(folder + "bundle.json"));
+}
+
+BOOST_AUTO_TEST_CASE(init_root_refuses_what_cannot_work) {
+    make_fleet();
+    const std::string line =
+        "init-root --fleet f --root-key @root.pub.pem --policy-key @one.pub.pem --expires 2028-01-01T00:00:00Z ";
+    refused(line + "--root-threshold 2 --policy-threshold 1 --out @r.json",
+            "root.roles.root.threshold: 2 is not between 1 and the 1 keys");
+    refused(line + "--root-threshold 1 --policy-threshold 0 --out @r.json", "root.roles.policy.threshold");
+    refused(line + "--policy-key @one.pub.pem --root-threshold 1 --policy-threshold 2 --out @r.json",
+            "given twice for the role policy");
+    refused(line + "--root-threshold 1 --policy-threshold 1 --out @root.json", "exists already");
+    BOOST_TEST(!std::filesystem::exists(folder + "r.json"));
+}
+
+BOOST_AUTO_TEST_CASE(inspect_says_in_words_what_is_inside) {
+    make_fleet();
+    ok("sign --key @one.pem @bundle.json");
+    const std::string words = run("inspect @bundle.json").out;
+    for (const char* part : {"policy acme-berlin version 42, expires 2027-01-01T00:00:00Z", "gateways gw-*",
+                             "2 services, 2 groups, 2 devices", "time (policy.yaml:7): 192.0.2.123/32 udp/123",
+                             "1 signature, not verified here"})
+        BOOST_CHECK_MESSAGE(test::has(words, part), part << " in: " << words);
+    const Json json = run("inspect @bundle.json --json").json();
+    BOOST_TEST(json["version"] == 42);
+    BOOST_TEST(json["signatures"].size() == 1U);
+    BOOST_TEST(json["policy"]["services"]["time"]["ports"][0] == "udp/123");
+    BOOST_TEST(test::has(run("inspect @root.json").out, "root of acme-berlin version 1"));
+    BOOST_TEST(run("inspect @root.json --json").json()["policy"]["threshold"] == 2);
+}
+
+BOOST_AUTO_TEST_CASE(refusals_in_json_have_a_reason) {
+    make_fleet();
+    ok("sign --key @root.pem @root.json");
+    ok("sign --key @one.pem @bundle.json");
+    const Run done = run(kVerify + " --json");
+    BOOST_TEST(done.code == cli::kRefused);
+    BOOST_TEST(done.json()["ok"] == false);
+    BOOST_TEST(done.json()["reason"] == "too_few_signatures");
+    BOOST_TEST(done.err.empty());
+}
+
+BOOST_AUTO_TEST_CASE(wrong_usage_is_status_2) {
+    for (const char* line : {"", "frobnicate", "keygen", "keygen --out @k.pem --type rsa", "sign @bundle.json",
+                             "build --out @b.json", "verify --root @root.json @bundle.json --now yesterday",
+                             "verify --root @r @b --last-version x", "inspect", "inspect @a @b"})
+        BOOST_TEST(run(line).code == cli::kWrongUsage, line);
+    BOOST_TEST(run("--help").code == 0);
+    BOOST_TEST(!std::filesystem::exists(folder + "k.pem"));
+}
+
+BOOST_AUTO_TEST_SUITE_END()
