@@ -58,7 +58,7 @@ SEC("tc")
 int lan_egress(struct __sk_buff* ctx) {
     struct packet p = {};
     struct flow_key key = {};
-    struct flow_view flow;
+    struct flow_view flow = {};
     const struct penstock_device* device;
     struct penstock_device_state* state;
     __u32 generation, slot, now;
@@ -104,13 +104,12 @@ int lan_egress(struct __sk_buff* ctx) {
         return DROP(NO_FLOW, slot);
     }
     now = flow_now();
-    flow = flow_find(state, &key, now);
-    if (!flow.flow || (tunnel != PENSTOCK_MAX_TUNNELS && (__u32)tunnel != flow.tunnel))
+    if (!flow_find(slot, &key, now, &flow) || (tunnel != PENSTOCK_MAX_TUNNELS && (__u32)tunnel != flow.tunnel))
         return DROP(NO_FLOW, slot);
     if (flow.generation != generation) {
         if (!rules_allow(generation, device->block, &key.remote, key.proto, key.remote_port_be))
             return DROP(NOT_ALLOWED, slot);
-        flow_confirm(&flow, generation);
+        flow_confirm(slot, &flow, generation);
     }
     __sync_fetch_and_add(&state->in_packets, 1);
     __sync_fetch_and_add(&state->in_bytes, ctx->len);

@@ -68,13 +68,13 @@ SEC("tc")
 int lan_ingress(struct __sk_buff* ctx) {
     struct packet p = {};
     struct flow_key key = {};
-    struct flow_view flow;
+    struct flow_view flow = {};
     const struct penstock_device* device;
     struct penstock_device_state* state;
     const __u32* mac_slot;
     __u32 generation, slot, now;
     __u8 reason;
-    int tunnel;
+    int tunnel, known;
 
     ctx->mark = (ctx->mark & ~mark_mask) | mark_device;
     make_linear(ctx, ETH_HLEN + sizeof(struct ipv6hdr) + 20);
@@ -125,23 +125,21 @@ int lan_ingress(struct __sk_buff* ctx) {
     key.local_port_be = p.source_port_be;
     key.proto = p.proto;
     now = flow_now();
-    flow = flow_find(state, &key, now);
-    tunnel = flow.tunnel;
-    if (!flow.flow || flow.generation != generation) {
+    known = flow_find(slot, &key, now, &flow);
+    if (!known || flow.generation != generation) {
         if (!rules_allow(generation, device->block, &p.destination, p.proto, p.destination_port_be))
             return DROP(NOT_ALLOWED, slot);
         tunnel = tunnel_for(&p.destination);
         if (tunnel < 0)
             return DROP(NO_TUNNEL, slot);
-        if (flow.flow)
-            flow_confirm(&flow, generation);
+        flow.tunnel = tunnel;
+        if (known)
+            flow_confirm(slot, &flow, generation);
         else
-            flow_insert(state, &key, generation, tunnel, now);
+            flow_insert(slot, &key, generation, flow.tunnel, now);
     }
-    if (!tunnel_up(tunnel))
+    if (!tunnel_up(flow.tunnel))
         return DROP(TUNNEL_DOWN, slot);
-    if (flow.flow && flow.flow->last_seen != now)
-        flow.flow->last_seen = now;
     __sync_fetch_and_add(&state->out_packets, 1);
     __sync_fetch_and_add(&state->out_bytes, ctx->len);
     state->last_seen_ns = (__u64)now << SECONDS_SHIFT;

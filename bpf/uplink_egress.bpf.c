@@ -93,8 +93,8 @@ INLINE int judge_ike(struct __sk_buff* ctx, struct packet p) {
         return PASS;
     if (bpf_skb_load_bytes(ctx, p.l4 + 8, &word, sizeof(word)) < 0)
         return PASS; /* NAT keepalive: one byte (RFC 3948, 2.3) */
-    if (word == 0 || sa_exists(&p.destination, word))
-        return PASS; /* the non-ESP marker, or ESP */
+    if (word == 0 || (gate_flags() & PENSTOCK_ESP_USER && sa_exists(&p.destination, word)))
+        return PASS; /* the non-ESP marker, or ESP that this socket may send */
     return DROP(ESP_UNKNOWN_SA);
 }
 

@@ -54,8 +54,13 @@ std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun) {
 }
 
 Status apply_base_policies(const std::vector<net::SecurityPolicy>& wanted) {
-    if (auto ok = net::set_default_policy({.in = Action::allow, .forward = Action::block, .out = Action::allow}); !ok)
-        return ok;
+    const net::DefaultPolicy defaults{.in = Action::allow, .forward = Action::block, .out = Action::allow};
+    const auto current = net::get_default_policy();
+    if (!current)
+        return tl::unexpected(current.error());
+    if (*current != defaults)
+        if (auto ok = net::set_default_policy(defaults); !ok)
+            return ok;
     auto actual = net::list_policies();
     if (!actual)
         return tl::unexpected(actual.error());

@@ -47,35 +47,53 @@ INLINE int flow_matches(const struct penstock_flow* f, const struct flow_key* k)
 
 /* A consistent look at one flow. */
 struct flow_view {
-    struct penstock_flow* flow; /* NULL: none */
+    __u32 index; /* into penstock_device_state.flow */
     __u32 version;
     __u32 generation;
     __u32 tunnel;
 };
 
-INLINE struct flow_view flow_find(struct penstock_device_state* state, const struct flow_key* k, __u32 now) {
-    struct flow_view view = {};
-    __u32 set = flow_set(k);
+INLINE struct penstock_flow* flow_at(__u32 slot, __u32 index) {
+    struct penstock_device_state* state = bpf_map_lookup_elem(&device_state, &slot);
 
+    return state ? &state->flow[index & (PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS - 1)] : NULL;
+}
+
+/* Looks for a live flow of the device; 1 and *view if there is one. Global, so that the verifier walks it once. */
+__weak __noinline int flow_find(__u32 slot, const struct flow_key* k, __u32 now, struct flow_view* view) {
+    struct penstock_device_state* state = bpf_map_lookup_elem(&device_state, &slot);
+    __u32 set, idle;
+
+    if (!state || !k || !view)
+        return 0;
+    set = flow_set(k);
+    idle = k->proto == IPPROTO_TCP ? TCP_IDLE : OTHER_IDLE;
     for (__u32 way = 0; way < PENSTOCK_FLOW_WAYS; way++) {
-        struct penstock_flow* f = &state->flow[(set + way) & (PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS - 1)];
+        __u32 index = (set + way) & (PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS - 1);
+        struct penstock_flow* f = &state->flow[index];
         __u32 version = *(volatile __u32*)&f->version;
 
         if (version == 0 || version & 1)
             continue;
         load_barrier();
-        if (!flow_matches(f, k) || now - f->last_seen > (k->proto == IPPROTO_TCP ? TCP_IDLE : OTHER_IDLE))
+        if (!flow_matches(f, k) || now - f->last_seen > idle)
             continue;
-        view.generation = f->generation;
-        view.tunnel = f->tunnel;
+        view->generation = f->generation;
+        view->tunnel = f->tunnel;
         load_barrier();
         if (*(volatile __u32*)&f->version != version)
             continue;
-        view.flow = f;
-        view.version = version;
-        return view;
+        view->index = index;
+        view->version = version;
+        if (f->last_seen != now)
+            f->last_seen = now;
+        return 1;
     }
-    return view;
+    return 0;
+}
+
+INLINE int flow_lock(struct penstock_flow* f, __u32 version) {
+    return !(version & 1) && __sync_val_compare_and_swap(&f->version, version, version + 1) == version;
 }
 
 /* Ends a write that flow_lock began: the next even number, but never 0, which means "never used". */
@@ -83,25 +101,26 @@ INLINE void flow_unlock(struct penstock_flow* f, __u32 version) {
     __sync_fetch_and_add(&f->version, version + 2 == 0 ? 3 : 1);
 }
 
-INLINE int flow_lock(struct penstock_flow* f, __u32 version) {
-    return !(version & 1) && __sync_val_compare_and_swap(&f->version, version, version + 1) == version;
-}
-
 /* Notes that `generation` allows the flow too. */
-INLINE void flow_confirm(const struct flow_view* view, __u32 generation) {
-    if (!flow_lock(view->flow, view->version))
+INLINE void flow_confirm(__u32 slot, const struct flow_view* view, __u32 generation) {
+    struct penstock_flow* f = flow_at(slot, view->index);
+
+    if (!f || !flow_lock(f, view->version))
         return;
-    view->flow->generation = generation;
-    flow_unlock(view->flow, view->version);
+    f->generation = generation;
+    flow_unlock(f, view->version);
 }
 
 /* Remembers a flow in place of the empty or oldest one of its set. Loses silently against another CPU that writes the
  * same one: the device's next packet tries again. */
-INLINE void flow_insert(struct penstock_device_state* state, const struct flow_key* k, __u32 generation, __u32 tunnel,
-                        __u32 now) {
-    __u32 set = flow_set(k), victim = set, oldest = 0, version;
+__weak __noinline int flow_insert(__u32 slot, const struct flow_key* k, __u32 generation, __u32 tunnel, __u32 now) {
+    struct penstock_device_state* state = bpf_map_lookup_elem(&device_state, &slot);
+    __u32 set, victim, oldest = 0, version;
     struct penstock_flow* f;
 
+    if (!state || !k)
+        return 0;
+    set = victim = flow_set(k);
     for (__u32 way = 0; way < PENSTOCK_FLOW_WAYS; way++) {
         __u32 index = (set + way) & (PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS - 1);
         __u32 age;
@@ -116,7 +135,7 @@ INLINE void flow_insert(struct penstock_device_state* state, const struct flow_k
     f = &state->flow[victim & (PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS - 1)];
     version = *(volatile __u32*)&f->version;
     if (!flow_lock(f, version))
-        return;
+        return 0;
     f->remote = k->remote;
     f->local = k->local;
     f->remote_port_be = k->remote_port_be;
@@ -126,6 +145,7 @@ INLINE void flow_insert(struct penstock_device_state* state, const struct flow_k
     f->generation = generation;
     f->last_seen = now;
     flow_unlock(f, version);
+    return 1;
 }
 
 INLINE __u32 flow_now(void) { return bpf_ktime_get_coarse_ns() >> SECONDS_SHIFT; }

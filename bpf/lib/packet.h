@@ -39,12 +39,18 @@ struct packet {
     __u8 icmp_type;
     __u32 l4; /* offset of the transport header */
     __u8 mac[6];
-    __u8 pad[2];
+    __u16 l4_len; /* what the IP header says follows it; the frame may be padded */
 };
 
 INLINE int same_addr(const struct penstock_addr* a, const struct penstock_addr* b) {
     const __u64 *x = (const void*)a, *y = (const void*)b;
     return x[0] == y[0] && x[1] == y[1];
+}
+
+INLINE int is_mapped(const struct penstock_addr* a) {
+    const __u32* word = (const void*)a;
+
+    return word[0] == 0 && word[1] == 0 && word[2] == bpf_htonl(0xffff);
 }
 
 INLINE void map_ipv4(struct penstock_addr* out, __be32 address) {
@@ -80,6 +86,7 @@ INLINE __u8 parse_ipv4(struct __sk_buff* ctx, __u32 l3, struct packet* p) {
     p->later = (offset & 0x1fff) != 0;
     p->options = ip->ihl != 5;
     p->l4 = l3 + sizeof(*ip);
+    p->l4_len = bpf_ntohs(ip->tot_len) - ip->ihl * 4;
     return PENSTOCK_DROP_NONE;
 }
 
@@ -93,9 +100,13 @@ INLINE __u8 parse_ipv6(struct __sk_buff* ctx, __u32 l3, struct packet* p) {
         return PENSTOCK_DROP_MALFORMED;
     __builtin_memcpy(&p->source, &ip->saddr, 16);
     __builtin_memcpy(&p->destination, &ip->daddr, 16);
+    /* On a wire there is no such address (RFC 4291, 2.5.5.2), in our maps it is IPv4's. */
+    if (is_mapped(&p->source) || is_mapped(&p->destination))
+        return PENSTOCK_DROP_MALFORMED;
     p->proto = ip->nexthdr;
     p->hop_limit = ip->hop_limit;
     p->l4 = l3 + sizeof(*ip);
+    p->l4_len = bpf_ntohs(ip->payload_len);
     switch (p->proto) {
     case IPPROTO_FRAGMENT:
         p->fragment = 1;
@@ -120,13 +131,13 @@ INLINE __u8 parse_transport(struct __sk_buff* ctx, __u32 l4, struct packet* p) {
         return PENSTOCK_DROP_NONE;
     switch (p->proto) {
     case IPPROTO_TCP:
-        if ((void*)word + 20 > end)
+        if (p->l4_len < 20 || (void*)word + 20 > end)
             return PENSTOCK_DROP_MALFORMED;
         break;
     case IPPROTO_UDP:
     case IPPROTO_ICMP:
     case IPPROTO_ICMPV6:
-        if ((void*)word + 8 > end)
+        if (p->l4_len < 8 || (void*)word + 8 > end)
             return PENSTOCK_DROP_MALFORMED;
         break;
     default:

@@ -15,7 +15,7 @@
 /* Others may attach behind us; they can only drop more. */
 #define PASS TC_ACT_UNSPEC
 
-static __noinline int drop(struct __sk_buff* ctx, const struct packet* p, __u32 reason_and_hook, __u32 slot) {
+__weak __noinline int drop(struct __sk_buff* ctx, const struct packet* p, __u32 reason_and_hook, __u32 slot) {
     __u32 reason = reason_and_hook & 0xff;
     struct penstock_drop_count* count;
     struct penstock_device_state* state;
