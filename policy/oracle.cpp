@@ -78,6 +78,7 @@ Result<Verdict> explain(const Policy& policy, std::string_view device_name, cons
     const Device* device = policy.find_device(device_name);
     if (device == nullptr) {
         std::vector<std::string_view> names;
+        names.reserve(policy.devices.size());
         for (const Device& candidate : policy.devices)
             names.push_back(candidate.name);
         return fail("no device " + quote(device_name) + " in " + policy.title() + did_you_mean(device_name, names));

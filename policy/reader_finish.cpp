@@ -42,6 +42,7 @@ template <class T> Result<std::uint32_t> index_of(const std::vector<T>& sorted, 
     if (found != sorted.end() && found->name == name)
         return static_cast<std::uint32_t>(found - sorted.begin());
     std::vector<std::string_view> names;
+    names.reserve(sorted.size());
     for (const T& item : sorted)
         names.push_back(item.name);
     return fail(quote(name) + " is not defined" + did_you_mean(name, names));

@@ -18,6 +18,8 @@ bool bit(const std::array<std::uint8_t, 16>& bytes, unsigned index) {
 Result<IpAddress> IpAddress::parse(std::string_view text) {
     const std::string copy(text);
     IpAddress address;
+    if (copy.find('\0') != std::string::npos)
+        return fail("an IP address with a zero byte in it");
     if (inet_pton(AF_INET, copy.c_str(), address.bytes.data()) == 1)
         address.family = AF_INET;
     else if (inet_pton(AF_INET6, copy.c_str(), address.bytes.data()) == 1)
@@ -54,7 +56,9 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
     if (slash != std::string_view::npos) {
         const auto number = text.substr(slash + 1);
         const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), prefix.length);
-        if (error != std::errc{} || end != number.data() + number.size() || prefix.length > address->bits())
+        const bool leading_zero = number.size() > 1 && number.front() == '0';
+        if (error != std::errc{} || end != number.data() + number.size() || prefix.length > address->bits() ||
+            leading_zero)
             return fail("\"" + std::string(text) + "\": the prefix length must be 0 to " +
                         std::to_string(address->bits()));
     }
@@ -83,19 +87,20 @@ bool IpPrefix::contains(const IpPrefix& other) const { return other.length >= le
 bool IpPrefix::overlaps(const IpPrefix& other) const { return contains(other) || other.contains(*this); }
 
 Result<MacAddress> MacAddress::parse(std::string_view text) {
-    const std::string copy(text);
+    const auto wrong = [&] {
+        return fail("\"" + std::string(text) + "\" is not a MAC address such as 02:00:00:00:00:12");
+    };
     MacAddress mac;
-    unsigned byte[6];
-    int used = 0;
-    if (copy.size() != 17 ||
-        std::sscanf(copy.c_str(), "%2x:%2x:%2x:%2x:%2x:%2x%n", &byte[0], &byte[1], &byte[2], &byte[3], &byte[4],
-                    &byte[5], &used) != 6 ||
-        used != 17)
-        return fail("\"" + copy + "\" is not a MAC address such as 02:00:00:00:00:12");
-    for (int i = 0; i < 6; i++)
-        mac.bytes[i] = static_cast<std::uint8_t>(byte[i]);
+    if (text.size() != 17)
+        return wrong();
+    for (std::size_t i = 0; i < mac.bytes.size(); i++) {
+        const char* digits = text.data() + 3 * i;
+        const auto [end, error] = std::from_chars(digits, digits + 2, mac.bytes[i], 16);
+        if (error != std::errc{} || end != digits + 2 || (i < 5 && digits[2] != ':'))
+            return wrong();
+    }
     if (mac.bytes[0] & 1 || mac == MacAddress{})
-        return fail("\"" + copy + "\" is not the address of one device (group or zero address)");
+        return fail("\"" + std::string(text) + "\" is not the address of one device (group or zero address)");
     return mac;
 }
 

@@ -5,6 +5,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 #include <map>
 #include <set>
@@ -201,7 +202,7 @@ void check_whole(const Config& config, Section& top) {
     if (networks > PENSTOCK_MAX_SELECTORS)
         top.complain(0, "more than " + std::to_string(PENSTOCK_MAX_SELECTORS) + " remote networks in all tunnels");
     const auto mask = config.mark_mask, low = mask & (~mask + 1);
-    if (mask != (low | low << 1))
+    if (std::popcount(mask) != 2 || mask != (low | low << 1))
         top.complain(0, "[mark] mask must be two adjacent bits, for example 0x30000000");
     if (config.table < 256 || config.table > 0x7fffffff)
         top.complain(0, "[routing] table must be 256 to 2147483647; the lower ones are the system's");

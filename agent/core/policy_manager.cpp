@@ -36,7 +36,7 @@ penstock_rule_block abi_block(const policy::RuleBlock& rules) {
 
 static_assert(policy::kMaxRulesPerDevice.value <= PENSTOCK_MAX_RULES, "a device's rules fit one block");
 
-Refused malformed(Error error) { return {Refusal::malformed_policy, error.message()}; }
+Refused malformed(const Error& error) { return {Refusal::malformed_policy, error.message()}; }
 
 } // namespace
 

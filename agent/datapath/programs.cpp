@@ -6,6 +6,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <bit>
+
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <memory>
@@ -81,7 +83,7 @@ const char* hook_name(Hook hook) {
 
 Result<Marks> Marks::from_mask(std::uint32_t mask) {
     const std::uint32_t low = mask & (~mask + 1);
-    if (mask == 0 || mask != (low | low << 1))
+    if (std::popcount(mask) != 2 || mask != (low | low << 1))
         return fail("the mark mask must be two adjacent bits, for example 0x30000000");
     return Marks{.mask = mask, .device = low, .esp = low << 1, .ike = mask};
 }

@@ -39,7 +39,7 @@ def start(stage: Stage) -> None:
         raise LabError(f"no answer after the start: {agent.last_words()}")
     stage.notes["start to first packet"] = f"{delay * 1000:.0f} ms"
     stage.row(THERMOSTAT.name, f"{READINGS4} while the agent starts", "allow", f"first answer after {delay * 1000:.0f} ms", lab.since(place),
-              "answers before the start" if early else "", "slow" if delay > FIRST_PACKET_LIMIT * (lab.slowness if lab.slowness > 2 else 1) else "")
+              "answers before the start" if early else "", "slow" if delay > FIRST_PACKET_LIMIT and not lab.emulated else "")
 
 
 def policy(stage: Stage) -> None:
