@@ -44,8 +44,8 @@ private:
 
     // requests.cpp
     nlohmann::json answer_now(const nlohmann::json& request, const Answer& asker);
-    void push(const nlohmann::json& request, std::shared_ptr<Answer> answer);
-    void stream_events(const nlohmann::json& request, std::shared_ptr<Answer> answer);
+    void push(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
+    void stream_events(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
     nlohmann::json tunnel_action(const nlohmann::json& request);
     nlohmann::json explain(const nlohmann::json& request) const;
     nlohmann::json guard_action(const nlohmann::json& request, const Answer& asker);

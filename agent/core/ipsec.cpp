@@ -111,7 +111,7 @@ Result<std::uint32_t> Ipsec::check_ends(const IpAddress& source, const IpAddress
 }
 
 Result<std::uint32_t> Ipsec::check_sa(const pike_add_sa& request) const {
-    const auto tunnel =
+    auto tunnel =
         check_ends(from_pike(request.id.source), from_pike(request.id.destination), request.inbound, request.reqid);
     if (!tunnel)
         return tunnel;

@@ -26,9 +26,9 @@ bool flag(const nlohmann::json& request, const char* key) {
 void Agent::handle(const nlohmann::json& request, std::shared_ptr<Answer> answer) {
     const auto op = text(request, "op");
     if (op == "push")
-        return push(request, std::move(answer));
+        return push(request, answer);
     if (op == "events")
-        return stream_events(request, std::move(answer));
+        return stream_events(request, answer);
     answer->send(answer_now(request, *answer));
     answer->finish();
 }
@@ -50,7 +50,7 @@ nlohmann::json Agent::answer_now(const nlohmann::json& request, const Answer& as
     return refused("unknown operation \"" + op + "\"");
 }
 
-void Agent::push(const nlohmann::json& request, std::shared_ptr<Answer> answer) {
+void Agent::push(const nlohmann::json& request, const std::shared_ptr<Answer>& answer) {
     const auto bundle = text(request, "bundle");
     if (bundle.empty()) {
         answer->send(refused("push needs a bundle"));
@@ -69,7 +69,7 @@ void Agent::push(const nlohmann::json& request, std::shared_ptr<Answer> answer) 
     });
 }
 
-void Agent::stream_events(const nlohmann::json& request, std::shared_ptr<Answer> answer) {
+void Agent::stream_events(const nlohmann::json& request, const std::shared_ptr<Answer>& answer) {
     for (const auto& event : events_.recent())
         answer->send(event);
     if (!flag(request, "follow"))

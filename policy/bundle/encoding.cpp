@@ -44,7 +44,7 @@ Result<std::string> base64_decode(std::string_view text) {
     out.reserve(text.size() / 4 * 3);
     std::uint32_t bits = 0;
     for (std::size_t i = 0; i < text.size() - padding; i++) {
-        const int value = kValues[static_cast<unsigned char>(text[i])];
+        const auto value = kValues[static_cast<unsigned char>(text[i])];
         if (value < 0)
             return fail("is not base64: character " + std::to_string(i) + " is none of A-Z a-z 0-9 + /");
         bits = bits << 6 | static_cast<std::uint32_t>(value);

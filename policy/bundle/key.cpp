@@ -72,7 +72,7 @@ std::optional<KeyType> key_type_from_name(std::string_view name) {
     return std::nullopt;
 }
 
-Result<PublicKey> PublicKey::from_handle(KeyHandle handle) {
+Result<PublicKey> PublicKey::from_handle(const KeyHandle& handle) {
     unsigned char* encoded = nullptr;
     const int size = i2d_PUBKEY(handle.get(), &encoded);
     if (size <= 0)

@@ -46,7 +46,7 @@ public:
 
 private:
     friend class PrivateKey;
-    static Result<PublicKey> from_handle(KeyHandle handle);
+    static Result<PublicKey> from_handle(const KeyHandle& handle);
     KeyHandle handle_;
     KeyType type_ = KeyType::ed25519;
     std::string der_;
