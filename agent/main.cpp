@@ -45,6 +45,7 @@ Status run(core::Config config) {
 } // namespace
 
 int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN); // a closed log or control connection is an error of write(), not the end
     std::string file = "/etc/penstock/penstock.toml", check;
     CLI::App app("penstockd: IPsec tunnels and a closed gate for the devices behind this gateway");
     app.set_version_flag("--version", PENSTOCK_VERSION);

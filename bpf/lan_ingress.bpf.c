@@ -10,7 +10,7 @@
 
 #define DROP(reason, slot) drop(ctx, &p, PENSTOCK_DROP_##reason | PENSTOCK_HOOK_LAN_INGRESS << 8, slot)
 
-/* The sender may speak for itself, or ask without an address yet (RFC 5227 probe, RFC 4862 DAD). */
+/* Is the address one of the sender's own? */
 INLINE int speaks_for_itself(__u32 generation, const struct packet* p, const struct penstock_addr* claimed) {
     const struct penstock_device* device = find_device(generation, claimed);
 

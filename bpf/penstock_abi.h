@@ -32,18 +32,18 @@ struct penstock_addr {
 };
 PENSTOCK_SIZE(struct penstock_addr, 16);
 
-/* ---- map gate: array, one entry ---- */
+/* ---- map gate: array of u32, one writer an entry ---- */
+
+enum penstock_gate_entry {
+    PENSTOCK_GATE_GENERATION = 0, /* of the policy; its lowest bit selects the tables; 0: none */
+    PENSTOCK_GATE_FLAGS = 1,      /* enum penstock_gate_flags */
+    PENSTOCK_GATE_ENTRIES
+};
 
 enum penstock_gate_flags {
     PENSTOCK_ESP_USER = 1 << 0,         /* ESP comes from the IKE socket, not from the kernel */
     PENSTOCK_HOST_EGRESS_OPEN = 1 << 1, /* sockets of the gateway may send from the uplink's address */
 };
-
-struct penstock_gate {
-    __u32 generation; /* of the policy; its lowest bit selects the tables; 0: none */
-    __u32 flags;
-};
-PENSTOCK_SIZE(struct penstock_gate, 8);
 
 /* ---- map links: hash, ifindex (u32) -> what the interface is ---- */
 
@@ -69,7 +69,8 @@ struct penstock_host_address {
 };
 PENSTOCK_SIZE(struct penstock_host_address, 20);
 
-/* ---- map sas: hash, outbound SA -> tunnel index (u32). SPI 0 stands for the peer itself (IKE, later fragments). ----
+/* ---- map sas: hash, outbound SA -> tunnel index (u32). SPI 0 stands for the peer itself (IKE, later fragments of
+ * ESP). ----
  */
 
 struct penstock_sa_key {
@@ -155,7 +156,10 @@ struct penstock_device_state {
     __u64 in_bytes;
     __u64 dropped;
     __u64 last_seen_ns; /* CLOCK_MONOTONIC, the last frame with this identity */
-    __u64 pad[2];
+    __u8 owner[6];      /* MAC of the device that has the slot; the packet path does not read it */
+    __u8 owned;         /* 1: owner is set */
+    __u8 pad;
+    __u64 pad2;
     struct penstock_flow flow[PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS];
 };
 PENSTOCK_SIZE(struct penstock_device_state, 64 + 64 * PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS);
@@ -168,7 +172,7 @@ struct penstock_drop_count {
 };
 PENSTOCK_SIZE(struct penstock_drop_count, 16);
 
-/* ---- map events: ring buffer. At most one a reason, CPU and tick of the kernel; drops counts them all. ---- */
+/* ---- map events: ring buffer. At most one a reason and CPU in 4 ms; drops counts them all. ---- */
 
 enum penstock_hook {
     PENSTOCK_HOOK_LAN_INGRESS = 0,

@@ -1,7 +1,7 @@
 #include "policy/yaml.hpp"
 
+#include "agent/base/file.hpp"
 #include "policy/document.hpp"
-#include "policy/files.hpp"
 #include "policy/reader.hpp"
 
 #include <algorithm>
@@ -43,7 +43,7 @@ Result<Policy> read_yaml(const std::vector<YamlFile>& files) {
 Result<Policy> load_yaml(const std::vector<std::string>& paths) {
     std::vector<YamlFile> files;
     for (const std::string& path : paths) {
-        auto text = read_file(path, kMaxYamlBytes);
+        auto text = read_file(path, kMaxYamlBytes.value);
         if (!text)
             return tl::unexpected(text.error());
         files.push_back({path, std::move(*text)});

@@ -8,7 +8,7 @@ namespace penstock {
 Error Error::from_errno(std::string_view what, int code) {
     std::string message = std::string(what) + ": " + strerror(code);
     if (code == EPERM)
-        message += " (run as root, or with the capability the manual names)";
+        message += " (needs root)";
     return Error(std::move(message), code);
 }
 

@@ -10,7 +10,7 @@ class Error {
 public:
     explicit Error(std::string message, int code = 0) : message_(std::move(message)), code_(code) {}
 
-    // "what: strerror(code) (hint)"; the hint names the missing capability where errno alone does not.
+    // "what: strerror(code)"; EPERM is followed by "(needs root)".
     static Error from_errno(std::string_view what, int code);
 
     // Adds what the caller was doing: "context: message". The errno stays.

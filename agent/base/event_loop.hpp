@@ -44,7 +44,7 @@ public:
     Result<EventSource> every(Millis period, std::function<void()> callback);
     // Blocks the signal for the whole process and delivers it here.
     Result<EventSource> on_signal(int signal, std::function<void()> callback);
-    // status as of waitid(): si_code and si_status packed by wait(2)'s rules are not kept; the child is reaped.
+    // si_code and si_status as in waitid(2); the child is reaped.
     Result<EventSource> on_child(pid_t pid, std::function<void(int si_code, int si_status)> callback);
 
     // Keeps systemd's watchdog fed while the loop turns, if the unit has one.

@@ -2,30 +2,47 @@
 
 #include "agent/base/fd.hpp"
 
+#include <cstdlib>
 #include <fcntl.h>
 #include <sys/stat.h>
 
 namespace penstock {
 namespace {
 
-Status write_all(int fd, std::string_view content) {
+// Removes the temporary file unless it became the real one.
+struct Temporary {
+    std::string path;
+    ~Temporary() {
+        if (!path.empty())
+            unlink(path.c_str());
+    }
+};
+
+bool write_all(int fd, std::string_view content) {
     while (!content.empty()) {
         const auto written = write(fd, content.data(), content.size());
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
-            return fail_errno("write");
+            return false;
         content.remove_prefix(static_cast<std::size_t>(written));
     }
-    return {};
+    return true;
+}
+
+// A file system that cannot sync folders (vboxsf) says EINVAL: there is nothing more to do there.
+bool sync_folder(const std::filesystem::path& folder) {
+    const Fd fd(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return fd && (fsync(fd.get()) == 0 || errno == EINVAL);
 }
 
 } // namespace
 
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit) {
+    const auto context = "cannot read " + path.string();
     const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd)
-        return fail_errno("cannot read " + path.string());
+        return fail_errno(context);
     std::string content;
     char buffer[65536];
     for (;;) {
@@ -33,34 +50,38 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
-            return fail_errno("cannot read " + path.string());
+            return fail_errno(context);
         if (got == 0)
             return content;
+        if (static_cast<std::size_t>(got) > limit - content.size())
+            return fail(path.string() + " is larger than the limit of " + std::to_string(limit) + " bytes", EFBIG);
         content.append(buffer, static_cast<std::size_t>(got));
-        if (content.size() > limit)
-            return fail(path.string() + " is larger than " + std::to_string(limit) + " bytes");
     }
 }
 
-Status write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode) {
-    const auto temporary = path.string() + ".new";
-    const auto context = "cannot store " + path.string();
-    Fd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+Status write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode,
+                             Existing existing) {
+    const auto context = "cannot write " + path.string();
+    const auto folder = path.parent_path();
+    std::string name = folder / ".penstock.XXXXXX";
+    const Fd fd(mkostemp(name.data(), O_CLOEXEC)); // 0600 until it is complete
     if (!fd)
         return fail_errno(context);
-    if (auto ok = write_all(fd.get(), content); !ok) {
-        unlink(temporary.c_str());
-        return fail(context, std::move(ok.error()));
-    }
-    if (fsync(fd.get()) != 0 || rename(temporary.c_str(), path.c_str()) != 0) {
-        const int error = errno;
-        unlink(temporary.c_str());
-        return fail_errno(context, error);
-    }
-    const Fd folder(open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!folder || fsync(folder.get()) != 0)
+    Temporary temporary{name};
+    struct stat old{};
+    if (existing == Existing::replace && stat(path.c_str(), &old) == 0)
+        mode = old.st_mode & 07777;
+    if (!write_all(fd.get(), content) || fchmod(fd.get(), mode) != 0 || fsync(fd.get()) != 0)
         return fail_errno(context);
-    return {};
+    if (existing == Existing::replace) {
+        if (rename(name.c_str(), path.c_str()) != 0)
+            return fail_errno(context);
+        temporary.path.clear();
+    } else if (link(name.c_str(), path.c_str()) != 0) { // unlike rename() it fails if the name is taken
+        return errno == EEXIST ? fail(path.string() + " exists already; it is never overwritten", EEXIST)
+                               : fail_errno(context);
+    }
+    return sync_folder(folder) ? Status{} : fail_errno(context);
 }
 
 } // namespace penstock

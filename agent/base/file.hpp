@@ -10,8 +10,14 @@
 
 namespace penstock {
 
+// limit: bytes; a larger file is an error with the code EFBIG.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit);
-// Temporary file beside it, fsync, rename, fsync of the folder.
-Status write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode = 0600);
+
+enum class Existing { replace, refuse }; // refuse: EEXIST
+
+// Temporary file beside it, fsync, rename, fsync of the folder. replace keeps the permissions of what was there; mode is
+// for new files and does not heed the umask.
+Status write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode = 0600,
+                             Existing existing = Existing::replace);
 
 } // namespace penstock

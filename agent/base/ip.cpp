@@ -60,7 +60,7 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
         if (error != std::errc{} || end != number.data() + number.size() || prefix.length > address->bits() ||
             leading_zero)
             return fail("\"" + std::string(text) + "\": the prefix length must be 0 to " +
-                        std::to_string(address->bits()));
+                        std::to_string(address->bits()) + ", without leading zeros");
     }
     IpAddress network = prefix.address;
     for (unsigned i = prefix.length; i < network.bits(); i++)
@@ -108,6 +108,12 @@ std::string MacAddress::str() const {
     char text[18];
     std::snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
                   bytes[5]);
+    return text;
+}
+
+std::string spi_text(std::uint32_t spi) {
+    char text[9];
+    std::snprintf(text, sizeof text, "%08x", spi);
     return text;
 }
 

@@ -47,4 +47,7 @@ struct MacAddress {
     auto operator<=>(const MacAddress&) const = default;
 };
 
+// An SPI as people write it: eight hex digits. Host byte order.
+std::string spi_text(std::uint32_t spi);
+
 } // namespace penstock

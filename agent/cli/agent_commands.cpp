@@ -32,14 +32,14 @@ struct Command {
     }
     void print(const Json& answer, Show show) const { std::cout << (json ? answer.dump(2) + "\n" : show(answer)); }
 
-    Result<Json> ask(const Json& request) const {
+    Result<Json> ask(const Json& request, std::string_view body = {}) const {
         auto client = Client::connect(socket);
         if (!client)
             return tl::unexpected(client.error());
-        return client->ask(request);
+        return client->ask(request, body);
     }
-    void ask_and_print(const Json& request, Show show) const {
-        if (auto answer = ask(request))
+    void ask_and_print(const Json& request, Show show, std::string_view body = {}) const {
+        if (auto answer = ask(request, body))
             print(*answer, show);
         else
             failed(answer.error());
@@ -62,10 +62,6 @@ void stream_events(const Command& command, bool follow) {
         return command.failed(client.error());
     if (auto ok = client->send({{"op", "events"}, {"follow", follow}}); !ok)
         return command.failed(ok.error());
-    // Without --follow the agent has said all when the answer to a second request comes.
-    if (!follow)
-        if (auto ok = client->send({{"op", "status"}}); !ok)
-            return command.failed(ok.error());
     for (;;) {
         const auto event = client->receive();
         if (!event)
@@ -148,7 +144,7 @@ void add_push(CLI::App& app, const std::string& socket, int& exit_code) {
         const auto bundle = read_file(*file, policy::kMaxEnvelopeBytes.value);
         if (!bundle)
             return run->failed(bundle.error());
-        run->ask_and_print({{"op", "push"}, {"bundle", *bundle}, {"dry_run", *dry_run}}, show_message);
+        run->ask_and_print({{"op", "push"}, {"size", bundle->size()}, {"dry_run", *dry_run}}, show_message, *bundle);
     });
 }
 
@@ -158,12 +154,14 @@ void add_tunnel(CLI::App& app, const std::string& socket, int& exit_code) {
     auto* list = tunnel->add_subcommand("list", "state, cipher and SPIs of each tunnel");
     auto run = command(list, socket, exit_code);
     list->callback([run] { run->ask_and_print({{"op", "tunnels"}}, show_tunnels); });
-    for (const std::string action : {"up", "down", "rekey"}) {
-        auto* one = tunnel->add_subcommand(action, "take tunnel NAME " + action);
+    const std::pair<std::string, std::string> actions[] = {
+        {"up", "bring tunnel NAME up"}, {"down", "take tunnel NAME down"}, {"rekey", "give tunnel NAME new keys"}};
+    for (const auto& [action, help] : actions) {
+        auto* one = tunnel->add_subcommand(action, help);
         auto name = std::make_shared<std::string>();
         auto act = command(one, socket, exit_code);
         one->add_option("NAME", *name, "tunnel of the configuration")->required();
-        one->callback([=] { act->ask_and_print({{"op", "tunnel"}, {"action", action}, {"name", *name}}, show_done); });
+        one->callback([=, action = action] { act->ask_and_print({{"op", "tunnel"}, {"action", action}, {"name", *name}}, show_done); });
     }
 }
 

@@ -1,8 +1,8 @@
 #include "agent/cli/bundle_commands.hpp"
 
+#include "agent/base/file.hpp"
 #include "policy/bundle/encoding.hpp"
 #include "policy/bundle/verify.hpp"
-#include "policy/files.hpp"
 #include "policy/payload.hpp"
 #include "policy/yaml.hpp"
 
@@ -64,9 +64,9 @@ Answer keygen(const Options& options) {
     const auto pem = key->pem();
     if (!pem)
         return failure(pem.error());
-    if (auto written = write_file(options.out, pem->text, 0600, Existing::refuse); !written)
+    if (auto written = write_file_atomically(options.out, pem->text, 0600, Existing::refuse); !written)
         return failure(written.error());
-    if (auto written = write_file(pub, key->public_key().pem(), 0644, Existing::refuse); !written) {
+    if (auto written = write_file_atomically(pub, key->public_key().pem(), 0644, Existing::refuse); !written) {
         ::unlink(options.out.c_str()); // ours, made a moment ago, and useless alone
         return failure(written.error());
     }
@@ -106,7 +106,7 @@ Answer init_root(const Options& options) {
     // What our own reader refuses is never written.
     if (const auto again = Root::from_payload(envelope.payload); !again)
         return failure(again.error());
-    if (auto written = write_file(options.out, envelope.dump(), 0644, Existing::refuse); !written)
+    if (auto written = write_file_atomically(options.out, envelope.dump(), 0644, Existing::refuse); !written)
         return failure(written.error());
     return {"wrote " + options.out + ": root of " + root.fleet +
                 ", not signed yet; next: " + std::to_string(root.root.threshold) +
@@ -121,7 +121,7 @@ Answer build(const Options& options) {
     const Envelope envelope{std::string(kPolicyPayloadType), to_payload(*policy), {}};
     if (const auto again = from_payload(envelope.payload); !again)
         return failure(again.error());
-    if (auto written = write_file(options.out, envelope.dump(), 0644, Existing::replace); !written)
+    if (auto written = write_file_atomically(options.out, envelope.dump(), 0644); !written)
         return failure(written.error());
     return {"wrote " + options.out + ": " + policy->title() + ", " + plural(policy->devices.size(), "device") +
                 ", not signed yet",
@@ -182,7 +182,7 @@ Result<Answer> describe_content(const Envelope& envelope) {
 }
 
 Result<Envelope> load_envelope(const std::string& path) {
-    const auto bytes = read_file(path, kMaxEnvelopeBytes);
+    const auto bytes = read_file(path, kMaxEnvelopeBytes.value);
     if (!bytes)
         return tl::unexpected(bytes.error());
     auto envelope = Envelope::parse(*bytes);
@@ -210,7 +210,7 @@ Answer sign(const Options& options) {
     if (!signature)
         return failure(signature.error());
     envelope->signatures.push_back({id, *signature});
-    if (auto written = write_file(options.file, envelope->dump(), 0644, Existing::replace); !written)
+    if (auto written = write_file_atomically(options.file, envelope->dump(), 0644); !written)
         return failure(written.error());
     return {"signed " + options.file + " with key " + id + " (" + plural(envelope->signatures.size(), "signature") +
                 "): " + content->text.substr(0, content->text.find('\n')),
@@ -218,13 +218,13 @@ Answer sign(const Options& options) {
 }
 
 Answer verify_bundle(const Options& options, bool with_last_version) {
-    const auto root_bytes = read_file(options.root, kMaxRootBytes);
+    const auto root_bytes = read_file(options.root, kMaxRootBytes.value);
     if (!root_bytes)
         return failure(root_bytes.error());
     const auto root = load_root(*root_bytes);
     if (!root)
         return refusal(options.root + ": " + root.error().message(), "root_not_trusted");
-    const auto bytes = read_file(options.file, Limit{kMaxEnvelopeBytes.name, kMaxEnvelopeBytes.value + 1});
+    const auto bytes = read_file(options.file, kMaxEnvelopeBytes.value + 1);
     if (!bytes)
         return failure(bytes.error());
     VerifyContext context;

@@ -24,9 +24,13 @@ Result<Client> Client::connect(const std::string& path) {
     return fail_errno("cannot reach penstockd on " + path);
 }
 
-Status Client::send(const nlohmann::json& request) {
-    const auto line = request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-    std::string_view rest = line;
+Status Client::send(const nlohmann::json& request, std::string_view body) {
+    if (auto ok = send_bytes(request.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"); !ok)
+        return ok;
+    return send_bytes(body);
+}
+
+Status Client::send_bytes(std::string_view rest) {
     while (!rest.empty()) {
         const auto sent = ::send(socket_.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR)
@@ -59,10 +63,12 @@ Result<nlohmann::json> Client::receive() {
     }
 }
 
-Result<nlohmann::json> Client::ask(const nlohmann::json& request) {
-    if (auto ok = send(request); !ok)
-        return tl::unexpected(ok.error());
+Result<nlohmann::json> Client::ask(const nlohmann::json& request, std::string_view body) {
+    // A refusal may come, and the connection end, before all is sent: then the refusal is what matters.
+    const auto sent = send(request, body);
     auto answer = receive();
+    if (!answer && !sent)
+        return tl::unexpected(sent.error());
     if (answer && !answer->value("ok", false))
         return fail(answer->value("error", "penstockd refused without a reason"));
     return answer;

@@ -15,13 +15,15 @@ public:
     // Errors say how to start the agent, or which group opens its socket.
     static Result<Client> connect(const std::string& path);
 
-    Status send(const nlohmann::json& request);
+    // body: raw bytes behind the request, whose "size" says how many.
+    Status send(const nlohmann::json& request, std::string_view body = {});
     // The next line; an error when the agent closed the connection.
     Result<nlohmann::json> receive();
     // Request and answer. {"ok": false} becomes the error it carries.
-    Result<nlohmann::json> ask(const nlohmann::json& request);
+    Result<nlohmann::json> ask(const nlohmann::json& request, std::string_view body = {});
 
 private:
+    Status send_bytes(std::string_view rest);
     explicit Client(Fd socket) : socket_(std::move(socket)) {}
     Fd socket_;
     std::string buffer_;

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <grp.h>
+#include <optional>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,11 +13,13 @@
 namespace penstock::control {
 namespace {
 
-// The largest bundle, with every byte of it escaped at worst twice, and what stands around it.
-constexpr std::size_t kMaxRequest = 2 * policy::kMaxEnvelopeBytes.value + 4096;
+constexpr std::size_t kMaxLine = 65536;
+constexpr std::size_t kMaxBody = policy::kMaxEnvelopeBytes.value;
+// Of all connections together.
+constexpr std::size_t kMaxBodies = 2 * kMaxBody;
 // A reader that does not read loses the connection, not our memory.
 constexpr std::size_t kMaxUnsent = 8U << 20;
-constexpr std::size_t kMaxSessions = 64;
+constexpr std::size_t kMaxConnections = 64;
 
 Result<sockaddr_un> address_of(const std::filesystem::path& path) {
     sockaddr_un address{};
@@ -34,11 +37,11 @@ bool somebody_answers(const sockaddr_un& address) {
 
 } // namespace
 
-// One connection. Kept by the server until it closes, and by an answer that is still to come.
-class Session final : public core::Answer, public std::enable_shared_from_this<Session> {
+// Kept by the server until it closes, and by an answer that is still to come.
+class Connection final : public core::Answer, public std::enable_shared_from_this<Connection> {
 public:
-    Session(Server& server, Fd socket, uid_t uid) : server_(server), socket_(std::move(socket)), uid_(uid) {}
-    ~Session() override = default;
+    Connection(Server& server, Fd socket, uid_t uid) : server_(server), socket_(std::move(socket)), uid_(uid) {}
+    ~Connection() override = default;
 
     Status start() { return watch(EPOLLIN); }
 
@@ -53,10 +56,16 @@ public:
     }
     void finish() override {
         busy_ = false;
-        if (socket_)
+        // Within take_requests() its loop goes on; a stranger's thousand requests are no thousand frames of our stack.
+        if (socket_ && !taking_)
             take_requests();
     }
-    void on_close(std::function<void()> callback) override { on_close_ = std::move(callback); }
+    void on_close(std::function<void()> callback) override {
+        if (socket_)
+            on_close_ = std::move(callback);
+        else
+            callback();
+    }
     [[nodiscard]] uid_t uid() const override { return uid_; }
 
     void close() {
@@ -64,10 +73,11 @@ public:
             return;
         source_ = {};
         socket_.reset();
+        release_body();
         if (on_close_)
             on_close_();
         on_close_ = nullptr;
-        server_.sessions_.erase(shared_from_this());
+        server_.connections_.erase(shared_from_this());
     }
 
 private:
@@ -76,8 +86,8 @@ private:
             return {};
         source_ = {};
         auto source = server_.loop_.on_fd(socket_.get(), events, [self = weak_from_this()](std::uint32_t ready) {
-            if (const auto session = self.lock())
-                session->ready(ready);
+            if (const auto connection = self.lock())
+                connection->ready(ready);
         });
         if (!source)
             return tl::unexpected(source.error());
@@ -101,36 +111,70 @@ private:
         if (got <= 0)
             return close();
         in_.append(buffer, static_cast<std::size_t>(got));
-        if (in_.size() > kMaxRequest) {
-            send({{"ok", false}, {"error", "the request is larger than any bundle may be"}});
-            return close();
-        }
         take_requests();
     }
 
     void take_requests() {
-        while (socket_ && !busy_) {
+        taking_ = true;
+        while (socket_ && !busy_ && take_one()) {
+        }
+        taking_ = false;
+        if (socket_ && !busy_ && !body_size_ && in_.size() > kMaxLine)
+            refuse_and_close("a request is one JSON object on one line of at most 64 KiB");
+    }
+
+    // One request, once it and the bytes it announced are here.
+    bool take_one() {
+        if (!body_size_) {
             const auto end = in_.find('\n', searched_);
             searched_ = end == std::string::npos ? in_.size() : 0;
             if (end == std::string::npos)
-                return;
-            const auto line = in_.substr(0, end);
+                return false;
+            request_ =
+                nlohmann::json::parse(in_.begin(), in_.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
             in_.erase(0, end + 1);
-            const auto request = parse(line);
-            busy_ = true;
-            if (request.is_object()) {
-                server_.requests_.handle(request, shared_from_this());
-            } else {
+            if (!request_.is_object()) {
                 send({{"ok", false}, {"error", "a request is one JSON object on one line"}});
-                busy_ = false;
+                return true;
             }
+            const auto size = request_.find("size");
+            body_size_ = size != request_.end() && size->is_number_unsigned() ? size->get<std::size_t>() : 0;
+            if (*body_size_ > kMaxBody) {
+                body_size_.reset();
+                refuse_and_close("more bytes than any bundle may have: " + policy::describe(policy::kMaxEnvelopeBytes));
+                return false;
+            }
+            if (server_.bodies_ + *body_size_ > kMaxBodies) {
+                body_size_.reset();
+                refuse_and_close("too many bundles at once; try again");
+                return false;
+            }
+            server_.bodies_ += *body_size_;
+            in_.reserve(*body_size_);
         }
+        if (in_.size() < *body_size_)
+            return false;
+        std::string body;
+        if (in_.size() == *body_size_)
+            body.swap(in_);
+        else if (*body_size_ != 0) {
+            body = in_.substr(0, *body_size_);
+            in_.erase(0, *body_size_);
+        }
+        release_body();
+        busy_ = true;
+        server_.requests_.handle(request_, std::move(body), shared_from_this());
+        return true;
     }
 
-    // Requests are flat: depth is refused before it costs anything.
-    static nlohmann::json parse(const std::string& line) {
-        const auto flat = [](int depth, nlohmann::json::parse_event_t, const nlohmann::json&) { return depth <= 2; };
-        return nlohmann::json::parse(line, flat, false);
+    void release_body() {
+        server_.bodies_ -= body_size_.value_or(0);
+        body_size_.reset();
+    }
+
+    void refuse_and_close(const std::string& why) {
+        send({{"ok", false}, {"error", why}});
+        close();
     }
 
     void flush() {
@@ -155,7 +199,10 @@ private:
     std::uint32_t watched_ = 0;
     std::string in_, out_;
     std::size_t searched_ = 0; // no newline in in_ before this
-    bool busy_ = false;        // a request is being answered; the next one waits
+    nlohmann::json request_;
+    std::optional<std::size_t> body_size_; // bytes that follow request_; none: a line is awaited
+    bool busy_ = false;                    // a request is being answered; the next one waits
+    bool taking_ = false;
     std::function<void()> on_close_;
 };
 
@@ -163,8 +210,8 @@ Server::Server(EventLoop& loop, std::filesystem::path path, core::Requests& requ
     : loop_(loop), path_(std::move(path)), requests_(requests) {}
 
 Server::~Server() {
-    while (!sessions_.empty())
-        (*sessions_.begin())->close();
+    while (!connections_.empty())
+        (*connections_.begin())->close();
     if (socket_)
         unlink(path_.c_str());
 }
@@ -173,6 +220,8 @@ Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, const std::files
                                                core::Requests& requests) {
     std::error_code error;
     std::filesystem::create_directories(path.parent_path(), error);
+    if (error)
+        return fail_errno("cannot make the run folder " + path.parent_path().string(), error.value());
     const auto address = address_of(path);
     if (!address)
         return tl::unexpected(address.error());
@@ -198,16 +247,16 @@ Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, const std::files
 
 void Server::accept() {
     Fd socket(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket || sessions_.size() >= kMaxSessions)
+    if (!socket || connections_.size() >= kMaxConnections)
         return;
     ucred who{};
     socklen_t size = sizeof who;
     if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0)
         return;
-    const auto session = std::make_shared<Session>(*this, std::move(socket), who.uid);
-    sessions_.insert(session);
-    if (!session->start())
-        session->close();
+    const auto connection = std::make_shared<Connection>(*this, std::move(socket), who.uid);
+    connections_.insert(connection);
+    if (!connection->start())
+        connection->close();
 }
 
 } // namespace penstock::control

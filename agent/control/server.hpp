@@ -1,4 +1,5 @@
-// The Unix socket: one JSON object a line in, one or more out. Who may connect is a matter of the socket's permissions.
+// The Unix socket: one JSON object a line in, with "size" bytes behind it if it says so; one or more lines out. Who may
+// connect is a matter of the socket's permissions.
 #pragma once
 
 #include "agent/base/event_loop.hpp"
@@ -11,7 +12,7 @@
 
 namespace penstock::control {
 
-class Session;
+class Connection;
 
 class Server {
 public:
@@ -21,7 +22,7 @@ public:
     ~Server();
 
 private:
-    friend class Session;
+    friend class Connection;
     Server(EventLoop& loop, std::filesystem::path path, core::Requests& requests);
     void accept();
 
@@ -30,7 +31,8 @@ private:
     core::Requests& requests_;
     Fd socket_;
     EventSource source_;
-    std::set<std::shared_ptr<Session>> sessions_;
+    std::size_t bodies_ = 0; // bytes that connections announced and have not sent whole
+    std::set<std::shared_ptr<Connection>> connections_;
 };
 
 } // namespace penstock::control

@@ -18,7 +18,10 @@ constexpr auto kSettle = std::chrono::milliseconds(10);
 } // namespace
 
 Agent::Agent(Config config, EventLoop& loop) : config_(std::move(config)), loop_(loop) {}
-Agent::~Agent() = default;
+Agent::~Agent() {
+    // Its jobs touch the other members; after this none runs.
+    worker_.reset();
+}
 
 Status Agent::check(const Config& config) {
     if (auto ok = IkeSupervisor::check(config); !ok)
@@ -49,6 +52,8 @@ Status Agent::choose_esp() {
 Status Agent::start() {
     std::error_code error;
     std::filesystem::create_directories(config_.state, error);
+    if (error)
+        return fail_errno("cannot make the state folder " + config_.state.string(), error.value());
     auto worker = Worker::make(loop_);
     if (!worker)
         return tl::unexpected(worker.error());
@@ -116,14 +121,18 @@ Status Agent::watch() {
 
 void Agent::network_changed() {
     const auto changes = monitor_->drain();
+    if (!changes)
+        events_.add(log::Level::error, "netlink_failed", {{"why", changes.error().message()}});
     if (!changes || changes->any())
         reconcile_soon();
 }
 
 void Agent::xfrm_changed() {
     const auto batch = xfrm_->drain();
-    if (!batch)
-        return;
+    if (!batch) {
+        events_.add(log::Level::error, "netlink_failed", {{"why", batch.error().message()}});
+        return reconcile_soon();
+    }
     for (const auto& event : batch->events) {
         Status told;
         if (const auto* acquire = std::get_if<net::Acquire>(&event)) {
@@ -162,28 +171,25 @@ void Agent::reconcile_soon() {
 
 void Agent::tick() {
     ipsec_->sweep();
+    // Somebody else may have flushed SAs; nobody is told which.
+    for (const auto& id : ipsec_->lost())
+        if (auto ok = ike_->expire(id.destination, id.spi, true); !ok)
+            events_.add(log::Level::warning, "ike_channel", {{"why", ok.error().message()}});
     policies_->check_expiry();
     reconcile();
 }
 
-void Agent::dropped(const penstock_drop_event& event) {
-    nlohmann::json fields = {{"reason", datapath::drop_name(event.reason)}};
-    if (event.known_slot) {
-        if (auto name = policies_->device_name(event.slot); !name.empty())
-            fields["device"] = name;
-    } else {
-        char mac[18];
-        std::snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", event.mac[0], event.mac[1], event.mac[2],
-                      event.mac[3], event.mac[4], event.mac[5]);
-        fields["mac"] = mac;
-    }
-    fields["source"] = datapath::from_abi(event.source).str();
-    fields["destination"] = datapath::from_abi(event.destination).str();
-    fields["protocol"] = event.proto;
-    if (event.destination_port != 0)
-        fields["port"] = event.destination_port;
-    fields["interface"] = event.ifindex;
-    events_.add(log::Level::debug, "drop", std::move(fields));
+void Agent::dropped(const datapath::Drop& drop) {
+    nlohmann::json fields = {{"reason", drop.reason},       {"hook", drop.hook},
+                             {"source", drop.source.str()}, {"destination", drop.destination.str()},
+                             {"protocol", drop.proto},      {"interface", drop.ifindex}};
+    if (const auto name = drop.slot ? policies_->device_name(*drop.slot) : ""; !name.empty())
+        fields["device"] = name;
+    else
+        fields["mac"] = drop.mac;
+    if (drop.destination_port != 0)
+        fields["port"] = drop.destination_port;
+    events_.add_drop(std::move(fields));
 }
 
 } // namespace penstock::core

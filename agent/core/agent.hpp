@@ -30,7 +30,7 @@ public:
     // closed gate.
     Status start();
 
-    void handle(const nlohmann::json& request, std::shared_ptr<Answer> answer) override;
+    void handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) override;
 
 private:
     Status choose_esp();
@@ -40,11 +40,11 @@ private:
     void reconcile();
     void reconcile_soon();
     void tick();
-    void dropped(const penstock_drop_event& event);
+    void dropped(const datapath::Drop& drop);
 
     // requests.cpp
     nlohmann::json answer_now(const nlohmann::json& request, const Answer& asker);
-    void push(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
+    void push(const nlohmann::json& request, std::string bundle, const std::shared_ptr<Answer>& answer);
     void stream_events(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
     nlohmann::json tunnel_action(const nlohmann::json& request);
     nlohmann::json explain(const nlohmann::json& request) const;

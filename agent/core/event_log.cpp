@@ -1,11 +1,18 @@
 #include "agent/core/event_log.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <ctime>
 #include <vector>
 
 namespace penstock::core {
+namespace {
+
+constexpr std::size_t kKeptEvents = 1000;
+constexpr std::size_t kKeptDrops = 200;
+
+} // namespace
 
 std::string utc_now() {
     const auto now = std::chrono::system_clock::now();
@@ -25,15 +32,31 @@ void EventLog::add(log::Level level, std::string_view event, nlohmann::json fiel
     for (const auto& [key, value] : fields.items())
         line.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
     log::write(level, event, line);
-    fields["time"] = utc_now();
     fields["event"] = event;
-    recent_.push_back(fields);
-    if (recent_.size() > kKept)
-        recent_.pop_front();
+    keep(events_, kKeptEvents, std::move(fields));
+}
+
+void EventLog::add_drop(nlohmann::json fields) {
+    fields["event"] = "drop";
+    keep(drops_, kKeptDrops, std::move(fields));
+}
+
+void EventLog::keep(std::deque<nlohmann::json>& ring, std::size_t size, nlohmann::json event) {
+    event["time"] = utc_now();
+    ring.push_back(event);
+    if (ring.size() > size)
+        ring.pop_front();
     // A follower may leave while it is told.
     const auto followers = followers_;
     for (const auto& [id, follower] : followers)
-        follower(fields);
+        follower(event);
+}
+
+std::vector<nlohmann::json> EventLog::recent() const {
+    std::vector<nlohmann::json> out(events_.begin(), events_.end());
+    out.insert(out.end(), drops_.begin(), drops_.end());
+    std::ranges::stable_sort(out, {}, [](const nlohmann::json& event) { return event["time"].get<std::string>(); });
+    return out;
 }
 
 std::uint64_t EventLog::follow(Follower follower) {

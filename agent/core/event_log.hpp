@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <vector>
 
 namespace penstock::core {
 
@@ -19,13 +20,17 @@ public:
     // Adds time and event to the fields, keeps it, writes it to the log (debug: only there if asked for), tells the
     // followers.
     void add(log::Level level, std::string_view event, nlohmann::json fields = nlohmann::json::object());
-    [[nodiscard]] const std::deque<nlohmann::json>& recent() const { return recent_; }
+    // A drop: for followers and the last few in memory, in a ring of its own, so that no device can push out what
+    // matters.
+    void add_drop(nlohmann::json fields);
+    // In the order of time.
+    [[nodiscard]] std::vector<nlohmann::json> recent() const;
     std::uint64_t follow(Follower follower);
     void unfollow(std::uint64_t id) { followers_.erase(id); }
 
 private:
-    static constexpr std::size_t kKept = 1000;
-    std::deque<nlohmann::json> recent_;
+    void keep(std::deque<nlohmann::json>& ring, std::size_t size, nlohmann::json event);
+    std::deque<nlohmann::json> events_, drops_;
     std::map<std::uint64_t, Follower> followers_;
     std::uint64_t next_id_ = 1;
 };

@@ -32,6 +32,12 @@ bool contains(const std::vector<std::string>& list, const std::string& value) {
     return std::ranges::find(list, value) != list.end();
 }
 
+// Keeps the first of several problems, so that one layer's does not keep the others from being put up.
+void keep_first(Status& first, Status next) {
+    if (first && !next)
+        first = std::move(next);
+}
+
 const char* role_name(penstock_link_role role) {
     switch (role) {
     case PENSTOCK_LINK_LAN:
@@ -107,28 +113,33 @@ std::set<IpAddress> Guard::uplink_addresses() const {
 Status Guard::guard_link(const net::Link& link, Interface& shown) {
     const auto l2 = l2_length(link);
     auto role = PENSTOCK_LINK_OTHER;
-    if (is_lan(link.name))
+    if (is_lan(link.name) && l2 == 14U)
         role = PENSTOCK_LINK_LAN;
     else if (is_uplink(link.name) && l2)
         role = PENSTOCK_LINK_UPLINK;
     else if (!tun_.empty() && link.name == tun_ && link.kind == "tun" && link.arphrd == ARPHRD_NONE)
         role = PENSTOCK_LINK_TUNNEL;
     shown = {.name = link.name, .role = role_name(role), .guarded = role != PENSTOCK_LINK_TUNNEL};
-    if (role == PENSTOCK_LINK_LAN && l2 != 14U)
-        return fail("LAN interface " + link.name + " is not Ethernet");
     // The program first: with the role alone unknown it passes nothing.
     const auto hooks = role == PENSTOCK_LINK_LAN      ? std::vector{Hook::lan_ingress, Hook::lan_egress}
                        : role == PENSTOCK_LINK_TUNNEL ? std::vector<Hook>{}
                                                       : std::vector{Hook::uplink_egress};
     for (const auto hook : hooks) {
-        if (!first_ && hooks_.attached(programs_, hook, link.index))
+        if (!replace_programs_ && hooks_.attached(programs_, hook, link.index))
             continue;
         if (auto ok = hooks_.attach(programs_, hook, link.index); !ok)
             return ok;
-        if (!first_)
+        if (!replace_programs_)
             events_.add(log::Level::info, "hook_attached", {{"interface", link.name}, {"hook", hook_name(hook)}});
     }
-    return gate_.set_link(link.index, role, l2.value_or(0));
+    if (auto ok = gate_.set_link(link.index, role, l2.value_or(0)); !ok)
+        return ok;
+    if (is_lan(link.name) && role != PENSTOCK_LINK_LAN)
+        return fail("is a LAN interface of the configuration, but not Ethernet; nothing passes it");
+    if (is_uplink(link.name) && role != PENSTOCK_LINK_UPLINK)
+        return fail("is an uplink of the configuration, but its frames (ARPHRD " + std::to_string(link.arphrd) +
+                    ") are not understood; nothing passes it");
+    return {};
 }
 
 Status Guard::attach_all() {
@@ -145,8 +156,7 @@ Status Guard::attach_all() {
         // An interface that went away in the middle needs no guard.
         if (!ok && ok.error().code() != ENODEV) {
             one.guarded = false;
-            if (first_problem)
-                first_problem = fail(link.name, std::move(ok.error()));
+            keep_first(first_problem, fail(link.name, std::move(ok.error())));
         }
         guarded.insert(link.index);
         shown.push_back(std::move(one));
@@ -157,6 +167,7 @@ Status Guard::attach_all() {
                 shown.push_back({.name = name, .role = list == &config_.lan ? "lan" : "uplink", .guarded = false});
     gate_.keep_links(guarded);
     hooks_.forget_absent(present);
+    replace_programs_ = replace_programs_ && !first_problem;
     interfaces_ = std::move(shown);
     return first_problem;
 }
@@ -214,57 +225,57 @@ Status Guard::apply_xfrm() {
 Status Guard::set_forwarding(bool on) {
     const std::string value = on ? "1" : "0";
     std::vector<std::string> inputs = config_.lan;
-    if (on) {
-        if (user_esp_ && !tun_.empty())
-            inputs.push_back(tun_);
-        if (!user_esp_)
-            inputs.insert(inputs.end(), config_.uplink.begin(), config_.uplink.end());
-    }
+    if (on && user_esp_ && !tun_.empty())
+        inputs.push_back(tun_);
+    if (on && !user_esp_)
+        inputs.insert(inputs.end(), config_.uplink.begin(), config_.uplink.end());
+    Status first;
     for (const auto& name : inputs)
-        if (auto ok = put_sysctl(net::interface_sysctl(AF_INET, name, "forwarding"), value); !ok)
-            return ok;
+        keep_first(first, put_sysctl(net::interface_sysctl(AF_INET, name, "forwarding"), value));
     // A router stops listening to advertisements (accept_ra 1) unless told otherwise (2).
     for (const auto& name : config_.uplink) {
         const auto key = net::interface_sysctl(AF_INET6, name, "accept_ra");
         if (const auto current = net::read_sysctl(key); on && current && *current == "1")
-            if (auto ok = net::write_sysctl(key, "2"); !ok)
-                return ok;
+            keep_first(first, net::write_sysctl(key, "2"));
     }
-    return put_sysctl(net::interface_sysctl(AF_INET6, "all", "forwarding"), value);
+    keep_first(first, put_sysctl(net::interface_sysctl(AF_INET6, "all", "forwarding"), value));
+    return first;
+}
+
+// An uplink must not make a service's address the gateway's own.
+Status Guard::check_addresses() const {
+    for (const auto& address : network_.addresses)
+        for (const auto& tunnel : config_.tunnels)
+            for (const auto& remote : tunnel.remote_networks)
+                if (remote.contains(address.address))
+                    return fail("address " + address.address.str() + " of this gateway is inside " + remote.str() +
+                                " of tunnel " + tunnel.name + "; take it away or change the tunnel");
+    return {};
+}
+
+Status Guard::put_up_layers() {
+    auto network = NetworkView::read();
+    if (!network)
+        return tl::unexpected(network.error());
+    network_ = std::move(*network);
+    auto first = gate_.set_flags(user_esp_, config_.host_egress_open);
+    keep_first(first, attach_all());
+    keep_first(first, tell_gate());
+    keep_first(first, apply_routes(config_.table, desired_routes(config_, network_, tunnel_paths())));
+    keep_first(first, apply_rules(desired_rules(config_, marks_)));
+    keep_first(first, apply_xfrm());
+    keep_first(first, check_addresses());
+    return first;
 }
 
 Status Guard::reconcile() {
-    const auto stand = [this]() -> Status {
-        auto network = NetworkView::read();
-        if (!network)
-            return tl::unexpected(network.error());
-        network_ = std::move(*network);
-        for (const auto& address : network_.addresses)
-            for (const auto& tunnel : config_.tunnels)
-                for (const auto& remote : tunnel.remote_networks)
-                    if (remote.contains(address.address))
-                        return fail("address " + address.address.str() + " of this gateway is inside " + remote.str() +
-                                    " of tunnel " + tunnel.name + "; take it away or change the tunnel");
-        if (auto ok = gate_.set_flags(user_esp_, config_.host_egress_open); !ok)
-            return ok;
-        if (auto ok = attach_all(); !ok)
-            return ok;
-        if (auto ok = tell_gate(); !ok)
-            return ok;
-        if (auto ok = apply_routes(config_.table, desired_routes(config_, network_, tunnel_paths())); !ok)
-            return ok;
-        if (auto ok = apply_rules(desired_rules(config_, marks_)); !ok)
-            return ok;
-        return apply_xfrm();
-    };
-    auto status = stand();
-    if (status) {
-        first_ = false;
+    auto status = put_up_layers();
+    if (status)
         status = set_forwarding(true);
-    }
-    const std::string problem = status ? "" : status.error().message();
+    std::string problem = status ? "" : status.error().message();
     if (!status)
-        (void)set_forwarding(false); // the error told is the one that came first
+        if (auto off = set_forwarding(false); !off)
+            problem += "; and forwarding cannot be switched off: " + off.error().message();
     if (problem != problem_)
         events_.add(status ? log::Level::info : log::Level::error, status ? "gate_closed" : "gate_problem",
                     status ? nlohmann::json{{"hooks", hooks_.mechanism()}} : nlohmann::json{{"why", problem}});

@@ -54,6 +54,8 @@ private:
         : config_(config), events_(events), programs_(std::move(programs)), hooks_(std::move(hooks)),
           gate_(std::move(gate)), policies_(std::move(policies)), counters_(std::move(counters)), marks_(marks) {}
 
+    Status put_up_layers();
+    [[nodiscard]] Status check_addresses() const;
     Status attach_all();
     Status guard_link(const net::Link& link, Interface& shown);
     Status tell_gate();
@@ -75,7 +77,7 @@ private:
     std::vector<Interface> interfaces_;
     std::string tun_;
     bool user_esp_ = false;
-    bool first_ = true; // programs of a predecessor are replaced whether or not they look right
+    bool replace_programs_ = true; // until each stands once: a predecessor's may look right and be of another version
     std::string problem_ = "not armed yet";
 };
 

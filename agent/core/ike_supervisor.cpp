@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
+#include <utility>
 
 namespace penstock::core {
 namespace {
@@ -85,8 +86,10 @@ Status IkeSupervisor::spawn() {
     auto child = loop_.on_child(process_->pid(), [this](int code, int status) {
         died((code == CLD_EXITED ? "exit status " : "signal ") + std::to_string(status));
     });
-    if (!child)
+    if (!child) {
+        process_.reset();
         return tl::unexpected(child.error());
+    }
     child_ = std::move(*child);
     server_.emplace(std::move(process_->requests), std::move(process_->events), ipsec_, *this);
     auto requests =
@@ -100,7 +103,13 @@ Status IkeSupervisor::spawn() {
     requests_ = std::move(*requests);
     events_source_ = std::move(*events);
     events_.add(log::Level::info, "ike_started", {{"pid", process_->pid()}});
-    return configure();
+    greeted_ = false;
+    if (auto ok = configure(); !ok) {
+        // Its death brings the next try, later each time.
+        events_.add(log::Level::error, "ike_start_failed", {{"why", ok.error().message()}});
+        kill(process_->pid(), SIGKILL);
+    }
+    return {};
 }
 
 Status IkeSupervisor::configure() {
@@ -225,9 +234,12 @@ Status IkeSupervisor::mapping(const net::Mapping& mapping) {
 }
 
 void IkeSupervisor::hello(const pike_hello& event) {
+    if (std::exchange(greeted_, true))
+        return; // once a process
     version_ = event.strongswan;
     if (!event.ipv4 && !event.ipv6)
-        events_.add(log::Level::error, "ike_has_no_socket", {{"mend", "is another IKE daemon on UDP 500?"}});
+        events_.add(log::Level::error, "ike_has_no_socket",
+                    {{"mend", "stop the other IKE daemon on UDP 500 and 4500, if there is one"}});
     events_.add(log::Level::info, "ike_ready", {{"strongswan", version_}, {"tun", event.tun}});
     callbacks_.ready(event.tun);
 }
@@ -275,8 +287,9 @@ void IkeSupervisor::tunnel_event(const pike_tunnel_event& event) {
 }
 
 void IkeSupervisor::alert(const pike_alert& event) {
-    if (auto* tunnel = find(event.tunnel))
-        tunnel->trouble = event.text;
+    auto* tunnel = find(event.tunnel);
+    if (tunnel != nullptr && std::exchange(tunnel->trouble, event.text) == event.text)
+        return; // it tries again every few seconds
     events_.add(log::Level::warning, "ike_alert", {{"tunnel", event.tunnel}, {"why", event.text}});
 }
 

@@ -78,6 +78,7 @@ private:
     std::chrono::steady_clock::time_point started_;
     std::vector<TunnelState> tunnels_;
     std::string version_;
+    bool greeted_ = false; // by the hello of the running process
 };
 
 } // namespace penstock::core

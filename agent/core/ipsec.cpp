@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <cerrno>
 #include <ctime>
+#include <netinet/in.h>
 
 namespace penstock::core {
 namespace {
@@ -14,59 +15,7 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kLinger = std::chrono::seconds(2);
 // The peer needs a moment to move to the successor.
 constexpr auto kOrphanLinger = std::chrono::seconds(5);
-// Of the tunnels' policies; the base policies of layer 3 stand behind (guard.cpp).
-constexpr std::uint32_t kTunnelPriority = 1000;
-
-// IKEv2 transform ids (IANA) of what may be installed: AEAD with a 16 byte ICV.
-struct Aead {
-    std::uint16_t id;
-    const char* kernel_name;
-    const char* name;
-    std::size_t min_key, max_key; // bytes, salt included
-};
-constexpr Aead kAeads[] = {{20, "rfc4106(gcm(aes))", "AES-GCM-16", 20, 36},
-                           {28, "rfc7539esp(chacha20,poly1305)", "ChaCha20-Poly1305", 36, 36}};
-
-const Aead* find_aead(std::uint16_t id) {
-    const auto* found = std::ranges::find(kAeads, id, &Aead::id);
-    return found == std::end(kAeads) ? nullptr : found;
-}
-
-std::string hex(std::uint32_t spi) {
-    char text[9];
-    std::snprintf(text, sizeof text, "%08x", spi);
-    return text;
-}
-
-// The prefix that an IKEv2 address range stands for, if it is one.
-std::optional<IpPrefix> prefix_of(const pike_selector& selector) {
-    IpPrefix prefix;
-    prefix.address.family = selector.family;
-    const unsigned bits = prefix.address.bits();
-    while (prefix.length < bits) {
-        const unsigned bit = 7 - prefix.length % 8, byte = prefix.length / 8;
-        if (((selector.from[byte] ^ selector.to[byte]) >> bit) & 1)
-            break;
-        prefix.length++;
-    }
-    std::copy_n(selector.from, bits / 8, prefix.address.bytes.begin());
-    for (unsigned i = prefix.length; i < bits; i++) {
-        const unsigned bit = 7 - i % 8;
-        if (((selector.from[i / 8] >> bit) & 1) != 0 || ((selector.to[i / 8] >> bit) & 1) != 1)
-            return std::nullopt;
-    }
-    return prefix;
-}
-
-// Selectors with ports would send a device's fragments out in clear (they carry none): whole networks only.
-std::optional<IpPrefix> whole_network(const pike_selector& selector, const std::vector<IpPrefix>& configured) {
-    if (selector.protocol != 0 || selector.from_port != 0 || selector.to_port != 65535)
-        return std::nullopt;
-    const auto prefix = prefix_of(selector);
-    if (!prefix || std::ranges::none_of(configured, [&](const IpPrefix& one) { return one.contains(*prefix); }))
-        return std::nullopt;
-    return prefix;
-}
+constexpr std::size_t kMaxReserved = 256;
 
 std::string policy_key(const net::SecurityPolicy& policy) {
     return std::to_string(static_cast<int>(policy.direction)) + " " + policy.selector.source.str() + " " +
@@ -89,47 +38,17 @@ net::SaId sa_id(const pike_sa_id& id) { return {.destination = from_pike(id.dest
 
 Ipsec::Ipsec(const Config& config, const datapath::Marks& marks, EventLog& events, datapath::Gate& gate,
              std::function<void()> changed)
-    : config_(config), marks_(marks), events_(events), gate_(gate), changed_(std::move(changed)) {}
+    : config_(config), marks_(marks), events_(events), gate_(gate), changed_(std::move(changed)), check_(config) {}
 
 pike_status Ipsec::refuse(std::string_view what, const std::string& why) {
-    events_.add(log::Level::error, "ike_request_refused", {{"request", what}, {"why", why}});
-    return PIKE_FAILED;
-}
-
-Result<std::uint32_t> Ipsec::check_ends(const IpAddress& source, const IpAddress& destination, bool inbound,
-                                        std::uint32_t reqid) const {
-    if (reqid == 0 || reqid > config_.tunnels.size())
-        return fail("reqid " + std::to_string(reqid) + " belongs to no tunnel");
-    const auto& tunnel = config_.tunnels[reqid - 1];
-    const auto& peer = inbound ? source : destination;
-    const auto& own = inbound ? destination : source;
-    if (peer != tunnel.peer)
-        return fail(peer.str() + " is not the peer of tunnel " + tunnel.name);
-    if (!local_addresses_.contains(own))
-        return fail(own.str() + " is not an address of an uplink");
-    return reqid - 1;
-}
-
-Result<std::uint32_t> Ipsec::check_sa(const pike_add_sa& request) const {
-    auto tunnel =
-        check_ends(from_pike(request.id.source), from_pike(request.id.destination), request.inbound, request.reqid);
-    if (!tunnel)
-        return tunnel;
-    if (forbidden_.contains(*tunnel))
-        return fail("tunnel " + config_.tunnels[*tunnel].name + " was taken down by the operator");
-    if (find_aead(request.encryption) == nullptr)
-        return fail("cipher " + std::to_string(request.encryption) + " is not an AEAD with a 16 byte ICV");
-    if (request.id.protocol != IPPROTO_ESP || !request.tunnel_mode || request.id.spi_be == 0)
-        return fail("not an ESP SA in tunnel mode");
-    const auto& configured = config_.tunnels[*tunnel];
-    const auto& source_networks = request.inbound ? configured.remote_networks : configured.local_networks;
-    const auto& destination_networks = request.inbound ? configured.local_networks : configured.remote_networks;
-    for (unsigned i = 0; i < request.source_count + request.destination_count; i++) {
-        const auto& networks = i < request.source_count ? source_networks : destination_networks;
-        if (!whole_network(request.selectors[i], networks))
-            return fail("traffic selector " + to_string(request.selectors[i]) + " is not within the tunnel's networks");
+    // A hijacked process may ask as fast as it can: the same refusal is told once a second.
+    const auto now = Clock::now();
+    if (why != last_refusal_ || now - last_refusal_time_ >= std::chrono::seconds(1)) {
+        events_.add(log::Level::error, "ike_request_refused", {{"request", what}, {"why", why}});
+        last_refusal_ = why;
+        last_refusal_time_ = now;
     }
-    return tunnel;
+    return PIKE_FAILED;
 }
 
 Status Ipsec::install(const pike_add_sa& request, std::uint32_t tunnel) {
@@ -168,7 +87,7 @@ void Ipsec::note_sa(const pike_add_sa& request, std::uint32_t tunnel) {
     events_.add(log::Level::info, "sa_installed",
                 {{"tunnel", config_.tunnels[tunnel].name},
                  {"direction", sa.inbound ? "in" : "out"},
-                 {"spi", hex(sa.spi)},
+                 {"spi", spi_text(sa.spi)},
                  {"cipher", sa.cipher},
                  {"source", sa.source.str()},
                  {"destination", sa.destination.str()},
@@ -178,12 +97,17 @@ void Ipsec::note_sa(const pike_add_sa& request, std::uint32_t tunnel) {
 
 // The gate knows the SPI before the SA exists: an encrypted packet never meets a gate that does not know it.
 pike_status Ipsec::add_sa(const pike_add_sa& request) {
-    const auto tunnel = check_sa(request);
+    const auto tunnel = check_.sa(request);
     if (!tunnel)
         return refuse("add_sa", tunnel.error().message());
+    if (forbidden_.contains(*tunnel))
+        return refuse("add_sa", "tunnel " + config_.tunnels[*tunnel].name + " was taken down by the operator");
     const auto id = sa_id(request.id);
+    if (find(id) != sas_.end())
+        return refuse("add_sa", "SPI " + spi_text(id.spi) + " is in use");
+    reserved_.erase(id);
     if (!request.inbound)
-        if (auto ok = gate_.add_sa(id.destination, id.spi, *tunnel); !ok)
+        if (auto ok = tell_gate(id, *tunnel); !ok)
             return refuse("add_sa", ok.error().message());
     if (!user_esp_)
         if (auto ok = install(request, *tunnel); !ok) {
@@ -199,6 +123,17 @@ pike_status Ipsec::add_sa(const pike_add_sa& request) {
     return PIKE_OK;
 }
 
+std::vector<InstalledSa>::iterator Ipsec::find(const net::SaId& id) {
+    return std::ranges::find_if(
+        sas_, [&](const InstalledSa& sa) { return sa.spi == id.spi && sa.destination == id.destination; });
+}
+
+// An SPI that was about to leave the gate may come back: an address that changed twice.
+Status Ipsec::tell_gate(const net::SaId& id, std::uint32_t tunnel) {
+    std::erase_if(leaving_, [&](const auto& entry) { return entry.second == id; });
+    return gate_.add_sa(id.destination, id.spi, tunnel);
+}
+
 pike_status Ipsec::approve_sa(const pike_add_sa& request) {
     return user_esp_ ? add_sa(request) : refuse("approve_sa", "ESP is the kernel's here");
 }
@@ -206,14 +141,13 @@ pike_status Ipsec::approve_sa(const pike_add_sa& request) {
 pike_status Ipsec::update_sa(const pike_update_sa& request) {
     const auto id = sa_id(request.id);
     const auto source = from_pike(request.new_source), destination = from_pike(request.new_destination);
-    const auto found = std::ranges::find_if(
-        sas_, [&](const InstalledSa& sa) { return sa.spi == id.spi && sa.destination == id.destination; });
+    const auto found = find(id);
     if (found == sas_.end())
         return PIKE_NOT_FOUND;
-    if (auto ok = check_ends(source, destination, found->inbound, found->tunnel + 1); !ok)
+    if (auto ok = check_.ends(source, destination, found->inbound, found->tunnel + 1); !ok)
         return refuse("update_sa", ok.error().message());
     if (!found->inbound)
-        if (auto ok = gate_.add_sa(destination, id.spi, found->tunnel); !ok)
+        if (auto ok = tell_gate({.destination = destination, .spi = id.spi}, found->tunnel); !ok)
             return refuse("update_sa", ok.error().message());
     if (!user_esp_) {
         std::optional<net::UdpEncapsulation> udp;
@@ -231,13 +165,12 @@ pike_status Ipsec::update_sa(const pike_update_sa& request) {
 
 pike_status Ipsec::del_sa(const pike_sa_id& request) {
     const auto id = sa_id(request);
-    for (std::size_t i = 0; i < sas_.size(); i++)
-        if (sas_[i].spi == id.spi && sas_[i].destination == id.destination) {
-            forget(i);
-            return PIKE_OK;
-        }
-    // An SPI that was only reserved.
-    if (!user_esp_)
+    if (const auto found = find(id); found != sas_.end()) {
+        forget(static_cast<std::size_t>(found - sas_.begin()));
+        return PIKE_OK;
+    }
+    // An SPI that was only reserved. Other SAs of this machine are not penstock-ike's to delete.
+    if (reserved_.erase(id) != 0)
         if (auto ok = net::delete_sa(id); !ok && ok.error().code() != ESRCH)
             return PIKE_FAILED;
     return PIKE_OK;
@@ -249,12 +182,14 @@ void Ipsec::forget(std::size_t index) {
     const net::SaId id{.destination = sa.destination, .spi = sa.spi};
     if (!user_esp_)
         if (auto ok = net::delete_sa(id); !ok && ok.error().code() != ESRCH)
-            events_.add(log::Level::error, "sa_delete_failed", {{"spi", hex(sa.spi)}, {"why", ok.error().message()}});
+            events_.add(log::Level::error, "sa_delete_failed",
+                        {{"spi", spi_text(sa.spi)}, {"why", ok.error().message()}});
     if (!sa.inbound)
         leaving_.emplace_back(Clock::now() + kLinger, id);
-    events_.add(
-        log::Level::info, "sa_removed",
-        {{"tunnel", config_.tunnels[sa.tunnel].name}, {"direction", sa.inbound ? "in" : "out"}, {"spi", hex(sa.spi)}});
+    events_.add(log::Level::info, "sa_removed",
+                {{"tunnel", config_.tunnels[sa.tunnel].name},
+                 {"direction", sa.inbound ? "in" : "out"},
+                 {"spi", spi_text(sa.spi)}});
     update_tunnel(sa.tunnel);
 }
 
@@ -290,12 +225,15 @@ Status Ipsec::adopt() {
         else if (sa.destination == peer && sa.output_mark == marks_.esp && sa.output_mark_mask == marks_.mask)
             remember_orphan(sa, sa.reqid - 1);
     }
-    // The gate must know exactly the SAs there are, and the peers.
-    for (const auto& sa : gate_.sas())
-        if (sa.spi != 0 && std::ranges::none_of(sas_, [&](const InstalledSa& one) {
-                return one.spi == sa.spi && one.destination == sa.destination && !one.inbound;
-            }))
+    // The gate must know exactly the SAs there are, and the peers of today.
+    for (const auto& sa : gate_.sas()) {
+        const bool peer = sa.spi == 0 && std::ranges::any_of(config_.tunnels, [&](const TunnelConfig& tunnel) {
+                              return tunnel.peer == sa.destination;
+                          });
+        const auto known = find({.destination = sa.destination, .spi = sa.spi});
+        if (!peer && (known == sas_.end() || known->inbound))
             leaving_.emplace_back(Clock::now(), net::SaId{.destination = sa.destination, .spi = sa.spi});
+    }
     for (const auto& sa : sas_)
         if (!sa.inbound)
             if (auto ok = gate_.add_sa(sa.destination, sa.spi, sa.tunnel); !ok)
@@ -311,17 +249,18 @@ void Ipsec::remember_orphan(const net::SaStatus& sa, std::uint32_t tunnel) {
                     .destination = sa.destination,
                     .spi = sa.spi,
                     .inbound = sa.source == config_.tunnels[tunnel].peer,
-                    .cipher = sa.aead,
+                    .cipher = aead_name(sa.aead),
                     .since = Clock::now(),
                     .orphan = true});
     events_.add(log::Level::info, "sa_adopted",
                 {{"tunnel", config_.tunnels[tunnel].name},
                  {"direction", sas_.back().inbound ? "in" : "out"},
-                 {"spi", hex(sa.spi)}});
+                 {"spi", spi_text(sa.spi)}});
 }
 
 void Ipsec::ike_gone() {
     policy_uses_.clear();
+    reserved_.clear();
     if (user_esp_) {
         sas_.clear();
         for (const auto& sa : gate_.sas())
@@ -360,9 +299,26 @@ void Ipsec::sweep() {
 void Ipsec::expired(const net::SaId& id, bool hard) {
     if (!hard)
         return;
-    for (std::size_t i = 0; i < sas_.size(); i++)
-        if (sas_[i].spi == id.spi && sas_[i].destination == id.destination)
-            return forget(i);
+    if (const auto found = find(id); found != sas_.end())
+        forget(static_cast<std::size_t>(found - sas_.begin()));
+}
+
+std::vector<net::SaId> Ipsec::lost() {
+    std::vector<net::SaId> out;
+    const auto present = user_esp_ || sas_.empty() ? Result<std::vector<net::SaStatus>>() : net::list_sas();
+    if (user_esp_ || sas_.empty() || !present)
+        return out;
+    for (std::size_t i = sas_.size(); i-- > 0;) {
+        const net::SaId id{.destination = sas_[i].destination, .spi = sas_[i].spi};
+        if (std::ranges::any_of(*present, [&](const net::SaStatus& sa) {
+                return sa.spi == id.spi && sa.destination == id.destination && sa.protocol == IPPROTO_ESP;
+            }))
+            continue;
+        events_.add(log::Level::error, "sa_vanished", {{"spi", spi_text(id.spi)}, {"mend", "it is negotiated anew"}});
+        out.push_back(id);
+        forget(i);
+    }
+    return out;
 }
 
 void Ipsec::drop_tunnel(std::uint32_t tunnel) {
@@ -393,6 +349,10 @@ IkeSpi Ipsec::get_spi(const pike_get_spi& request) {
         refuse("get_spi", spi.error().message());
         return {};
     }
+    // The kernel lets a reserved SPI go by itself after a while.
+    if (reserved_.size() >= kMaxReserved)
+        reserved_.clear();
+    reserved_.insert({.destination = destination, .spi = *spi});
     return {PIKE_OK, htonl(*spi)};
 }
 
@@ -403,33 +363,11 @@ IkeUsage Ipsec::query_sa(const pike_sa_id& id) {
     return {PIKE_OK, sa->bytes, sa->packets, to_monotonic(sa->last_use)};
 }
 
-Result<net::SecurityPolicy> Ipsec::check_policy(const pike_policy& request) const {
-    const bool out = request.direction == PIKE_DIR_OUT;
-    if (request.kind != PIKE_POLICY_IPSEC || !request.tunnel_mode)
-        return fail("only policies that demand ESP in tunnel mode");
-    const auto source = from_pike(request.tunnel_source), destination = from_pike(request.tunnel_destination);
-    const auto tunnel = check_ends(source, destination, !out, request.reqid);
-    if (!tunnel)
-        return tl::unexpected(tunnel.error());
-    const auto& configured = config_.tunnels[*tunnel];
-    const auto from = whole_network(request.source, out ? configured.local_networks : configured.remote_networks);
-    const auto to = whole_network(request.destination, out ? configured.remote_networks : configured.local_networks);
-    if (!from || !to)
-        return fail(to_string(request.source) + " to " + to_string(request.destination) +
-                    " is not within the tunnel's networks");
-    net::SecurityPolicy policy;
-    policy.selector = {.source = *from, .destination = *to};
-    policy.direction = static_cast<net::Direction>(request.direction);
-    policy.priority = kTunnelPriority;
-    policy.transform = {.source = source, .destination = destination, .reqid = request.reqid};
-    return policy;
-}
-
 pike_status Ipsec::add_policy(const pike_policy& request) {
     // While it moves an SA libcharon asks for a drop policy. Ours always stand behind the tunnel's.
     if (request.kind == PIKE_POLICY_DROP)
         return PIKE_OK;
-    const auto policy = check_policy(request);
+    const auto policy = check_.policy(request);
     if (!policy)
         return refuse("add_policy", policy.error().message());
     if (auto ok = net::replace_policy(*policy); !ok)
@@ -441,7 +379,7 @@ pike_status Ipsec::add_policy(const pike_policy& request) {
 pike_status Ipsec::del_policy(const pike_policy& request) {
     if (request.kind == PIKE_POLICY_DROP)
         return PIKE_OK;
-    const auto policy = check_policy(request);
+    const auto policy = check_.policy(request);
     if (!policy)
         return PIKE_NOT_FOUND;
     // During a rekey the new policy is added before the old one is deleted, and both are the same one to the kernel.

@@ -5,6 +5,7 @@
 
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
+#include "agent/core/ike_check.hpp"
 #include "agent/datapath/gate.hpp"
 #include "agent/ike/server.hpp"
 #include "agent/net/xfrm.hpp"
@@ -49,6 +50,8 @@ public:
     void sweep();
     // The kernel let an SA expire; hard: it is gone.
     void expired(const net::SaId& id, bool hard);
+    // SAs that somebody else took out of the kernel since the last call; forgotten here.
+    std::vector<net::SaId> lost();
     // Ends a tunnel whatever the IKE process does: its SAs are deleted. For a peer that does not answer.
     void drop_tunnel(std::uint32_t tunnel);
     // A tunnel that the operator took down gets no SA, whoever initiates.
@@ -57,7 +60,7 @@ public:
     [[nodiscard]] const std::vector<InstalledSa>& sas() const { return sas_; }
     [[nodiscard]] bool tunnel_up(std::uint32_t tunnel) const;
     // Every address that an uplink has now; an SA's near end must be one of them.
-    void set_local_addresses(std::set<IpAddress> addresses) { local_addresses_ = std::move(addresses); }
+    void set_local_addresses(std::set<IpAddress> addresses) { check_.set_local_addresses(std::move(addresses)); }
 
     // IkeRequests
     IkeSpi get_spi(const pike_get_spi& request) override;
@@ -75,10 +78,8 @@ public:
 
 private:
     pike_status refuse(std::string_view what, const std::string& why);
-    [[nodiscard]] Result<std::uint32_t> check_ends(const IpAddress& source, const IpAddress& destination, bool inbound,
-                                                   std::uint32_t reqid) const;
-    [[nodiscard]] Result<std::uint32_t> check_sa(const pike_add_sa& request) const;
-    [[nodiscard]] Result<net::SecurityPolicy> check_policy(const pike_policy& request) const;
+    std::vector<InstalledSa>::iterator find(const net::SaId& id);
+    Status tell_gate(const net::SaId& id, std::uint32_t tunnel);
     Status install(const pike_add_sa& request, std::uint32_t tunnel);
     void note_sa(const pike_add_sa& request, std::uint32_t tunnel);
     void remember_orphan(const net::SaStatus& sa, std::uint32_t tunnel);
@@ -95,7 +96,10 @@ private:
     std::vector<InstalledSa> sas_;
     std::set<std::uint32_t> forbidden_;           // tunnels taken down
     std::map<std::string, unsigned> policy_uses_; // by direction and selector
-    std::set<IpAddress> local_addresses_;
+    IkeCheck check_;
+    std::set<net::SaId> reserved_; // SPIs that get_spi() gave and nobody used yet
+    std::string last_refusal_;
+    std::chrono::steady_clock::time_point last_refusal_time_;
     std::vector<std::pair<std::chrono::steady_clock::time_point, net::SaId>> leaving_;
 };
 

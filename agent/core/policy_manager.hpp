@@ -11,6 +11,7 @@
 #include "policy/compile.hpp"
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,7 +35,7 @@ public:
 
     // Looks at the clock: says once, and locks if so configured, when the policy has expired.
     void check_expiry();
-    // Takes every right away until the next bundle or restart.
+    // Takes every right away until the next bundle or restart. Tried again by check_expiry() until it holds.
     void lock();
 
     [[nodiscard]] const policy::Policy* policy() const { return in_force_ ? &in_force_->verified.policy : nullptr; }
@@ -56,32 +57,37 @@ private:
         policy::VerifiedPolicy verified;
         datapath::PolicyTables tables;
         std::vector<Device> devices;
-        std::vector<std::uint32_t> new_slots;
+        std::vector<std::size_t> newcomers; // of `devices`, those that get a slot of their own now
     };
     using Verified = tl::expected<std::shared_ptr<Candidate>, policy::Refused>;
     struct Last {
         std::optional<std::uint64_t> version;
         std::optional<std::string> digest;
     };
+    struct Push; // one push under way
 
-    // These run on the worker, as does everything that changes store_ once the loop runs.
+    // These run on the worker, as does everything that changes store_ and the members marked so, once the loop runs.
     Verified verify(const std::string& bundle, bool keep_expired) const;
     Status fill_tables(Candidate& candidate) const;
-    Status store(const std::string& bundle, const Candidate& candidate) const;
+    Status put_in_force(const Candidate& candidate, const std::string* bundle_to_store);
     Status store_last(const Candidate& candidate) const;
-    Status stage(const Candidate& candidate) const;
+    [[nodiscard]] Result<Last> read_last() const;
 
-    [[nodiscard]] Last read_last() const;
+    void pushed(const Push& push);
     void take(std::shared_ptr<Candidate> candidate);
+    Status refuse_stored(const std::string& name, const std::string& why);
 
     const Config& config_;
     Worker& worker_;
     EventLog& events_;
     datapath::PolicyStore& store_;
     const datapath::Counters& counters_;
-    std::shared_ptr<Candidate> in_force_;
+    std::string digest_in_tables_;              // worker: of the policy that store_ holds; empty: none, or locked
+    std::map<MacAddress, std::uint32_t> slots_; // worker: who has which slot of the counters
+    std::shared_ptr<const Candidate> in_force_;
     bool expired_ = false;
     bool locked_ = false;
+    bool locking_ = false;
 };
 
 } // namespace penstock::core

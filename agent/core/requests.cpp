@@ -23,10 +23,10 @@ bool flag(const nlohmann::json& request, const char* key) {
 
 } // namespace
 
-void Agent::handle(const nlohmann::json& request, std::shared_ptr<Answer> answer) {
+void Agent::handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) {
     const auto op = text(request, "op");
     if (op == "push")
-        return push(request, answer);
+        return push(request, std::move(body), answer);
     if (op == "events")
         return stream_events(request, answer);
     answer->send(answer_now(request, *answer));
@@ -50,13 +50,12 @@ nlohmann::json Agent::answer_now(const nlohmann::json& request, const Answer& as
     return refused("unknown operation \"" + op + "\"");
 }
 
-void Agent::push(const nlohmann::json& request, const std::shared_ptr<Answer>& answer) {
-    const auto bundle = text(request, "bundle");
+void Agent::push(const nlohmann::json& request, std::string bundle, const std::shared_ptr<Answer>& answer) {
     if (bundle.empty()) {
-        answer->send(refused("push needs a bundle"));
+        answer->send(refused("push needs a bundle: {\"op\":\"push\",\"size\":BYTES} and then its bytes"));
         return answer->finish();
     }
-    policies_->push(bundle, flag(request, "dry_run"), [answer](const PolicyManager::PushAnswer& result) {
+    policies_->push(std::move(bundle), flag(request, "dry_run"), [answer](const PolicyManager::PushAnswer& result) {
         nlohmann::json out = {{"ok", result.status.has_value()}};
         if (result.status)
             out["message"] = result.message;
@@ -70,10 +69,13 @@ void Agent::push(const nlohmann::json& request, const std::shared_ptr<Answer>& a
 }
 
 void Agent::stream_events(const nlohmann::json& request, const std::shared_ptr<Answer>& answer) {
-    for (const auto& event : events_.recent())
+    const auto recent = events_.recent();
+    for (const auto& event : recent)
         answer->send(event);
-    if (!flag(request, "follow"))
+    if (!flag(request, "follow")) {
+        answer->send({{"ok", true}, {"events", recent.size()}});
         return answer->finish();
+    }
     const auto id = events_.follow([answer](const nlohmann::json& event) { answer->send(event); });
     answer->on_close([this, id] { events_.unfollow(id); });
 }
@@ -143,11 +145,13 @@ nlohmann::json Agent::explain(const nlohmann::json& request) const {
                 if (!ipsec_->tunnel_up(i)) {
                     out["allow"] = false;
                     out["reason"] = "tunnel_down";
+                    out["citation"] = "tunnel " + config_.tunnels[i].name + " is down (" + verdict->citation + ")";
                 }
                 return out;
             }
     out["allow"] = false;
     out["reason"] = "no_tunnel";
+    out["citation"] = "no tunnel of the configuration covers " + to->str() + " (" + verdict->citation + ")";
     return out;
 }
 
@@ -159,8 +163,8 @@ nlohmann::json Agent::guard_action(const nlohmann::json& request, const Answer& 
         return refused("the guard has status and release, not \"" + action + "\"");
     if (asker.uid() != 0)
         return refused("only root may release the guard");
-    released_ = true;
     const auto done = guard_->release();
+    released_ = done.has_value(); // half a release is put back by the next reconcile
     events_.add(log::Level::error, "guard_released",
                 {{"uid", asker.uid()}, {"mend", "restart penstockd to close it again"}});
     if (!done)

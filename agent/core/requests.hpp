@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <sys/types.h>
 
 namespace penstock::core {
@@ -16,7 +17,7 @@ public:
     virtual ~Answer() = default;
     virtual void send(const nlohmann::json& message) = 0; // the answer, or one item of a stream
     virtual void finish() = 0;                            // no more will come
-    // Called when nobody listens any more.
+    // Called when nobody listens any more; at once if that is so already.
     virtual void on_close(std::function<void()> callback) = 0;
     [[nodiscard]] virtual uid_t uid() const = 0; // who asks
 };
@@ -24,8 +25,9 @@ public:
 class Requests {
 public:
     virtual ~Requests() = default;
-    // One {"op": ...}; answers {"ok": true, ...} or {"ok": false, "error": "..."} now or later.
-    virtual void handle(const nlohmann::json& request, std::shared_ptr<Answer> answer) = 0;
+    // One {"op": ...}, with the bytes that "size" announced; answers {"ok": true, ...} or {"ok": false, "error":
+    // "..."}, now or later.
+    virtual void handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) = 0;
 };
 
 } // namespace penstock::core

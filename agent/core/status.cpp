@@ -9,12 +9,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::string hex(std::uint32_t spi) {
-    char text[9];
-    std::snprintf(text, sizeof text, "%08x", spi);
-    return text;
-}
-
 std::int64_t seconds(Clock::duration duration) {
     return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
 }
@@ -58,7 +52,7 @@ nlohmann::json Agent::tunnels() const {
         // The newest of each direction is what carries traffic.
         for (const auto& sa : ipsec_->sas())
             if (sa.tunnel == i && !sa.retiring) {
-                one[sa.inbound ? "spi_in" : "spi_out"] = hex(sa.spi);
+                one[sa.inbound ? "spi_in" : "spi_out"] = spi_text(sa.spi);
                 one["cipher"] = ike.cipher.empty() ? sa.cipher : ike.cipher;
                 one["age_s"] = seconds(Clock::now() - sa.since);
             }

@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 
 #include <cctype>
+#include <cstring>
 
 namespace penstock::datapath {
 namespace {
@@ -75,11 +76,26 @@ DeviceCounters Counters::device(std::uint32_t slot) const {
             .last_seen_ns = state.last_seen_ns};
 }
 
-Status Counters::clear(std::uint32_t slot) const {
-    static const penstock_device_state kNothing{};
-    if (bpf_map_update_elem(device_state_.get(), &slot, &kNothing, BPF_ANY) != 0)
-        return fail_errno("cannot clear the counters of a device");
+Status Counters::assign(std::uint32_t slot, const MacAddress& owner) const {
+    penstock_device_state state{};
+    std::memcpy(state.owner, owner.bytes.data(), sizeof state.owner);
+    state.owned = 1;
+    if (bpf_map_update_elem(device_state_.get(), &slot, &state, BPF_ANY) != 0)
+        return fail_errno("cannot give slot " + std::to_string(slot) + " to " + owner.str());
     return {};
+}
+
+std::vector<std::pair<MacAddress, std::uint32_t>> Counters::owners(std::uint32_t capacity) const {
+    std::vector<std::pair<MacAddress, std::uint32_t>> out;
+    penstock_device_state state;
+    for (std::uint32_t slot = 0; slot < capacity; slot++) {
+        if (bpf_map_lookup_elem(device_state_.get(), &slot, &state) != 0 || !state.owned)
+            continue;
+        MacAddress owner;
+        std::memcpy(owner.bytes.data(), state.owner, sizeof state.owner);
+        out.emplace_back(owner, slot);
+    }
+    return out;
 }
 
 } // namespace penstock::datapath

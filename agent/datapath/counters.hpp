@@ -2,9 +2,11 @@
 #pragma once
 
 #include "agent/base/fd.hpp"
+#include "agent/base/ip.hpp"
 #include "agent/datapath/programs.hpp"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace penstock::datapath {
@@ -30,7 +32,9 @@ public:
     [[nodiscard]] std::vector<DropCount> drops() const;
     [[nodiscard]] DeviceCounters device(std::uint32_t slot) const;
     // A slot that gets a new owner starts from nothing, flows included.
-    Status clear(std::uint32_t slot) const;
+    Status assign(std::uint32_t slot, const MacAddress& owner) const;
+    // Who has which slot: outlives every process, so that a device keeps its counters and flows over restarts.
+    [[nodiscard]] std::vector<std::pair<MacAddress, std::uint32_t>> owners(std::uint32_t capacity) const;
 
 private:
     Fd drops_, device_state_;

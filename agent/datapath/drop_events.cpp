@@ -1,13 +1,38 @@
 #include "agent/datapath/drop_events.hpp"
 
+#include "agent/datapath/counters.hpp"
+#include "agent/datapath/gate.hpp"
+#include "bpf/penstock_abi.h"
+
 #include <bpf/libbpf.h>
 
+#include <cstring>
+
 namespace penstock::datapath {
+namespace {
+
+Drop read_event(const penstock_drop_event& event) {
+    MacAddress mac;
+    std::memcpy(mac.bytes.data(), event.mac, sizeof event.mac);
+    const bool known_hook = event.hook < std::size(kHooks);
+    return {.reason = drop_name(event.reason),
+            .hook = known_hook ? hook_name(kHooks[event.hook]) : "",
+            .mac = mac.str(),
+            .source = from_abi(event.source),
+            .destination = from_abi(event.destination),
+            .proto = event.proto,
+            .source_port = event.source_port,
+            .destination_port = event.destination_port,
+            .ifindex = static_cast<int>(event.ifindex),
+            .slot = event.known_slot ? std::optional(event.slot) : std::nullopt};
+}
+
+} // namespace
 
 struct DropEvents::State {
     Fd map;
     ring_buffer* ring = nullptr;
-    std::function<void(const penstock_drop_event&)> on_event;
+    std::function<void(const Drop&)> on_event;
     ~State() { ring_buffer__free(ring); }
 };
 
@@ -16,8 +41,7 @@ DropEvents::DropEvents(DropEvents&&) noexcept = default;
 DropEvents& DropEvents::operator=(DropEvents&&) noexcept = default;
 DropEvents::~DropEvents() = default;
 
-Result<DropEvents> DropEvents::make(const Programs& programs,
-                                    std::function<void(const penstock_drop_event&)> on_event) {
+Result<DropEvents> DropEvents::make(const Programs& programs, std::function<void(const Drop&)> on_event) {
     auto map = programs.map_fd("events");
     if (!map)
         return tl::unexpected(map.error());
@@ -26,7 +50,7 @@ Result<DropEvents> DropEvents::make(const Programs& programs,
     state->on_event = std::move(on_event);
     const auto deliver = [](void* context, void* data, std::size_t size) noexcept -> int {
         if (size >= sizeof(penstock_drop_event))
-            static_cast<State*>(context)->on_event(*static_cast<const penstock_drop_event*>(data));
+            static_cast<State*>(context)->on_event(read_event(*static_cast<const penstock_drop_event*>(data)));
         return 0;
     };
     state->ring = ring_buffer__new(state->map.get(), deliver, state.get(), nullptr);

@@ -38,12 +38,15 @@ penstock_addr to_abi(const IpAddress& address) {
     return out;
 }
 
-penstock_addr mask_of(const IpPrefix& prefix) {
+penstock_addr mask_of_bits(unsigned bits) {
     penstock_addr out{};
-    const unsigned bits = prefix.length + (prefix.address.family == AF_INET ? 96 : 0);
     for (unsigned i = 0; i < bits; i++)
         out.bytes[i / 8] |= static_cast<std::uint8_t>(1U << (7 - i % 8));
     return out;
+}
+
+penstock_addr mask_of(const IpPrefix& prefix) {
+    return mask_of_bits(prefix.length + (prefix.address.family == AF_INET ? 96 : 0));
 }
 
 Result<Gate> Gate::make(const Programs& programs) {
@@ -64,13 +67,12 @@ Result<Gate> Gate::make(const Programs& programs) {
 }
 
 Status Gate::set_flags(bool esp_in_user_space, bool host_egress_open) {
-    auto gate = gate_.find(0).value_or(penstock_gate{});
-    gate.flags = 0;
+    std::uint32_t flags = 0;
     if (esp_in_user_space)
-        gate.flags |= PENSTOCK_ESP_USER;
+        flags |= PENSTOCK_ESP_USER;
     if (host_egress_open)
-        gate.flags |= PENSTOCK_HOST_EGRESS_OPEN;
-    return gate_.put(0, gate);
+        flags |= PENSTOCK_HOST_EGRESS_OPEN;
+    return gate_.put(PENSTOCK_GATE_FLAGS, flags);
 }
 
 Status Gate::set_link(int ifindex, penstock_link_role role, unsigned l2_len) {

@@ -43,7 +43,7 @@ public:
     [[nodiscard]] std::vector<Sa> sas() const;
 
 private:
-    TypedMap<std::uint32_t, penstock_gate> gate_;
+    TypedMap<std::uint32_t, std::uint32_t> gate_;
     TypedMap<std::uint32_t, penstock_link> links_;
     TypedMap<penstock_host_address, std::uint8_t> host_addresses_;
     TypedMap<penstock_sa_key, std::uint32_t> sas_;
@@ -56,5 +56,6 @@ IpAddress from_abi(const penstock_addr& address);
 penstock_addr to_abi(const IpAddress& address);
 // The mask of a prefix over the mapped address; IPv4's covers the ::ffff too.
 penstock_addr mask_of(const IpPrefix& prefix);
+penstock_addr mask_of_bits(unsigned bits); // 0..128 leading ones
 
 } // namespace penstock::datapath

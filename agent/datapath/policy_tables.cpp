@@ -19,6 +19,19 @@ penstock_mac abi_mac(const MacAddress& mac) {
     return out;
 }
 
+penstock_rule_block abi_block(const std::vector<Rule>& rules) {
+    penstock_rule_block block{};
+    for (std::size_t i = 0; i < rules.size() && i < kMaxRules; i++) {
+        auto& out = block.rule[i];
+        std::memcpy(out.address.bytes, rules[i].address.data(), sizeof out.address.bytes);
+        out.mask = mask_of_bits(rules[i].prefix_length);
+        out.port_low = rules[i].port_low;
+        out.port_span = static_cast<std::uint16_t>(rules[i].port_high - rules[i].port_low);
+        out.proto = rules[i].proto;
+    }
+    return block;
+}
+
 Result<Fd> create(bpf_map_type type, const char* name, std::uint32_t key, std::uint32_t value, std::size_t entries,
                   std::uint32_t flags) {
     LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = flags);
@@ -54,10 +67,7 @@ Result<PolicyStore> PolicyStore::make(const Programs& programs) {
     return out;
 }
 
-std::uint32_t PolicyStore::generation() const {
-    const auto gate = gate_.find(0);
-    return gate ? gate->generation : 0;
-}
+std::uint32_t PolicyStore::generation() const { return gate_.find(PENSTOCK_GATE_GENERATION).value_or(0); }
 
 Status PolicyStore::stage(const PolicyTables& tables) {
     std::size_t addresses = 0;
@@ -86,15 +96,17 @@ Status PolicyStore::stage(const PolicyTables& tables) {
                 return fail_errno("cannot give " + address.str() + " to " + device.mac.str());
         }
     }
-    for (std::uint32_t i = 0; i < tables.blocks.size(); i++)
-        if (bpf_map_update_elem(rules->get(), &i, &tables.blocks[i], BPF_ANY) != 0)
+    for (std::uint32_t i = 0; i < tables.blocks.size(); i++) {
+        const auto block = abi_block(tables.blocks[i]);
+        if (bpf_map_update_elem(rules->get(), &i, &block, BPF_ANY) != 0)
             return fail_errno("cannot fill the policy map rules");
+    }
 
     // A packet that began under the generation before the current one must be through before its half is used again:
     // this waits for an RCU grace period (membarrier(2), MEMBARRIER_CMD_GLOBAL). One CPU alone cannot be in the middle
     // of a packet.
     if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
-        return fail_errno("membarrier");
+        return fail_errno("cannot wait for the packets under way (membarrier; not on kernels booted with nohz_full)");
 
     // Generations only go up; 0 means none, and the lowest bit picks the half.
     std::uint32_t next = generation() + 1;
@@ -111,31 +123,12 @@ Status PolicyStore::stage(const PolicyTables& tables) {
     return {};
 }
 
-Status PolicyStore::commit() {
-    auto gate = gate_.find(0).value_or(penstock_gate{});
-    gate.generation = staged_;
-    return gate_.put(0, gate);
-}
+Status PolicyStore::commit() { return gate_.put(PENSTOCK_GATE_GENERATION, staged_); }
 
 Status PolicyStore::lock() {
     if (auto ok = stage({}); !ok)
         return ok;
     return commit();
-}
-
-std::vector<std::pair<MacAddress, std::uint32_t>> PolicyStore::slots() const {
-    std::vector<std::pair<MacAddress, std::uint32_t>> out;
-    const std::uint32_t half = generation() & 1;
-    std::uint32_t id = 0;
-    if (generation() == 0 || bpf_map_lookup_elem(mac_table_.get(), &half, &id) != 0)
-        return out;
-    const TypedMap<penstock_mac, std::uint32_t> macs("macs", Fd(bpf_map_get_fd_by_id(id)));
-    for (const auto& [mac, slot] : macs.entries()) {
-        MacAddress key;
-        std::copy_n(mac.bytes, 6, key.bytes.begin());
-        out.emplace_back(key, slot);
-    }
-    return out;
 }
 
 } // namespace penstock::datapath

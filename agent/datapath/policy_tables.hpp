@@ -7,9 +7,19 @@
 #include "agent/datapath/typed_map.hpp"
 #include "bpf/penstock_abi.h"
 
+#include <array>
 #include <vector>
 
 namespace penstock::datapath {
+
+// Allows what matches prefix, protocol and port.
+struct Rule {
+    std::array<std::uint8_t, 16> address{}; // network byte order, IPv4 as ::ffff:a.b.c.d
+    unsigned prefix_length = 0;             // 0..128 of the 16 bytes
+    std::uint8_t proto = 0;                 // IPPROTO_TCP or IPPROTO_UDP
+    std::uint16_t port_low = 0, port_high = 0;
+};
+inline constexpr std::size_t kMaxRules = PENSTOCK_MAX_RULES; // a block
 
 struct DeviceEntry {
     MacAddress mac;
@@ -20,7 +30,7 @@ struct DeviceEntry {
 
 struct PolicyTables {
     std::vector<DeviceEntry> devices;
-    std::vector<penstock_rule_block> blocks;
+    std::vector<std::vector<Rule>> blocks; // at most kMaxRules each
 };
 
 class PolicyStore {
@@ -35,11 +45,9 @@ public:
     // Nothing is allowed any more.
     Status lock();
     [[nodiscard]] std::uint32_t generation() const; // 0: no policy
-    // MAC -> slot of the policy in force, to keep counters and flows with their device over policies and restarts.
-    [[nodiscard]] std::vector<std::pair<MacAddress, std::uint32_t>> slots() const;
 
 private:
-    TypedMap<std::uint32_t, penstock_gate> gate_;
+    TypedMap<std::uint32_t, std::uint32_t> gate_;
     Fd device_table_, mac_table_, rule_table_;
     std::uint32_t staged_ = 0;
 };

@@ -50,10 +50,11 @@ void drop_pin_of_other_size(const std::filesystem::path& pin, std::uint32_t max_
     const Fd fd(bpf_obj_get(pin.c_str()));
     if (!fd)
         return;
+    std::error_code ignored; // the load that follows says so
     bpf_map_info info{};
     std::uint32_t size = sizeof info;
     if (bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 && info.max_entries != max_entries)
-        std::filesystem::remove(pin);
+        std::filesystem::remove(pin, ignored);
 }
 
 Status check_bpffs(const std::filesystem::path& folder) {

@@ -62,7 +62,8 @@ INLINE struct penstock_flow* flow_at(__u32 slot, __u32 index) {
 /* Looks for a live flow of the device; 1 and *view if there is one. Global, so that the verifier walks it once. */
 __weak __noinline int flow_find(__u32 slot, const struct flow_key* k, __u32 now, struct flow_view* view) {
     struct penstock_device_state* state = bpf_map_lookup_elem(&device_state, &slot);
-    __u32 set, idle;
+    __s32 idle;
+    __u32 set;
 
     if (!state || !k || !view)
         return 0;
@@ -76,7 +77,8 @@ __weak __noinline int flow_find(__u32 slot, const struct flow_key* k, __u32 now,
         if (version == 0 || version & 1)
             continue;
         load_barrier();
-        if (!flow_matches(f, k) || now - f->last_seen > idle)
+        /* Signed: another CPU may have stored a later time than ours. */
+        if (!flow_matches(f, k) || (__s32)(now - f->last_seen) > idle)
             continue;
         view->generation = f->generation;
         view->tunnel = f->tunnel;
@@ -101,12 +103,13 @@ INLINE void flow_unlock(struct penstock_flow* f, __u32 version) {
     __sync_fetch_and_add(&f->version, version + 2 == 0 ? 3 : 1);
 }
 
-/* Notes that `generation` allows the flow too. */
+/* Notes that `generation` allows the flow too, through the tunnel of the view. */
 INLINE void flow_confirm(__u32 slot, const struct flow_view* view, __u32 generation) {
     struct penstock_flow* f = flow_at(slot, view->index);
 
     if (!f || !flow_lock(f, view->version))
         return;
+    f->tunnel = view->tunnel;
     f->generation = generation;
     flow_unlock(f, view->version);
 }
@@ -115,7 +118,8 @@ INLINE void flow_confirm(__u32 slot, const struct flow_view* view, __u32 generat
  * same one: the device's next packet tries again. */
 __weak __noinline int flow_insert(__u32 slot, const struct flow_key* k, __u32 generation, __u32 tunnel, __u32 now) {
     struct penstock_device_state* state = bpf_map_lookup_elem(&device_state, &slot);
-    __u32 set, victim, oldest = 0, version;
+    __u32 set, victim, version;
+    __s32 oldest = -1;
     struct penstock_flow* f;
 
     if (!state || !k)
@@ -123,10 +127,10 @@ __weak __noinline int flow_insert(__u32 slot, const struct flow_key* k, __u32 ge
     set = victim = flow_set(k);
     for (__u32 way = 0; way < PENSTOCK_FLOW_WAYS; way++) {
         __u32 index = (set + way) & (PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS - 1);
-        __u32 age;
+        __s32 age;
 
         f = &state->flow[index];
-        age = f->version == 0 ? 0xffffffff : now - f->last_seen;
+        age = f->version == 0 ? 0x7fffffff : (__s32)(now - f->last_seen);
         if (age >= oldest) {
             oldest = age;
             victim = index;

@@ -18,9 +18,9 @@ const volatile __u32 mark_ike __weak = 0x30000000;    /* the sockets of penstock
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, 1);
+    __uint(max_entries, PENSTOCK_GATE_ENTRIES);
     __type(key, __u32);
-    __type(value, struct penstock_gate);
+    __type(value, __u32);
 } gate __weak SEC(".maps");
 
 struct {

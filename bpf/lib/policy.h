@@ -5,20 +5,16 @@
 #include "maps.h"
 #include "packet.h"
 
+INLINE __u32 gate_entry(__u32 entry) {
+    const __u32* value = bpf_map_lookup_elem(&gate, &entry);
+
+    return value ? *(volatile const __u32*)value : 0;
+}
+
 /* The generation is read once a packet; everything else of the policy hangs on it. */
-INLINE __u32 read_generation(void) {
-    __u32 zero = 0;
-    struct penstock_gate* g = bpf_map_lookup_elem(&gate, &zero);
+INLINE __u32 read_generation(void) { return gate_entry(PENSTOCK_GATE_GENERATION); }
 
-    return g ? *(volatile __u32*)&g->generation : 0;
-}
-
-INLINE __u32 gate_flags(void) {
-    __u32 zero = 0;
-    struct penstock_gate* g = bpf_map_lookup_elem(&gate, &zero);
-
-    return g ? g->flags : 0;
-}
+INLINE __u32 gate_flags(void) { return gate_entry(PENSTOCK_GATE_FLAGS); }
 
 INLINE const struct penstock_device* find_device(__u32 generation, const struct penstock_addr* address) {
     __u32 half = generation & 1;

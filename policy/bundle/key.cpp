@@ -1,7 +1,8 @@
 #include "policy/bundle/key.hpp"
 
+#include "agent/base/file.hpp"
 #include "policy/bundle/encoding.hpp"
-#include "policy/files.hpp"
+#include "policy/limits.hpp"
 
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
@@ -172,7 +173,7 @@ Result<PrivateKey> load_private_key(const std::string& path) {
         return fail_errno("cannot read " + path);
     if ((info.st_mode & 077) != 0)
         return fail(path + ": a private key that others can read is no secret; run: chmod 600 " + path);
-    auto text = read_file(path, kMaxKeyBytes);
+    auto text = read_file(path, kMaxKeyBytes.value);
     if (!text)
         return tl::unexpected(text.error());
     auto key = PrivateKey::from_pem(Secret(std::move(*text)));
@@ -180,7 +181,7 @@ Result<PrivateKey> load_private_key(const std::string& path) {
 }
 
 Result<PublicKey> load_public_key(const std::string& path) {
-    const auto text = read_file(path, kMaxKeyBytes);
+    const auto text = read_file(path, kMaxKeyBytes.value);
     if (!text)
         return tl::unexpected(text.error());
     auto key = PublicKey::from_pem(*text);

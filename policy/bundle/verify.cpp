@@ -84,6 +84,8 @@ std::string_view refusal_name(Refusal refusal) {
         return "conflicting_version";
     case Refusal::expired:
         return "expired";
+    case Refusal::gateway_unable:
+        return "gateway_unable";
     }
     return "?";
 }

@@ -28,6 +28,7 @@ enum class Refusal {
     rollback,            // older than the last version
     conflicting_version, // the last version again with another content
     expired,
+    gateway_unable, // nothing is wrong with the bundle: its root cannot be read, or the gateway has no room for it
 };
 
 std::string_view refusal_name(Refusal refusal); // "rollback", ...

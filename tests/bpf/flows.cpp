@@ -56,7 +56,7 @@ BOOST_AUTO_TEST_CASE(a_policy_change_takes_a_right_away_in_both_directions_at_on
     BOOST_TEST(gateway.from_device(request()) == "pass");
     BOOST_TEST(gateway.from_device(request6) == "pass");
     auto tables = Gateway::policy();
-    tables.blocks[0] = block({rule("tcp", "203.0.113.0/24", 443, 443)});
+    tables.blocks[0] = {rule("tcp", "203.0.113.0/24", 443, 443)};
     must(gateway.store.stage(tables));
     BOOST_TEST(gateway.from_device(request()) == "pass"); // staged is not in force
     BOOST_TEST(gateway.to_device(reply()) == "pass");
@@ -96,7 +96,7 @@ BOOST_AUTO_TEST_CASE(a_device_that_left_the_policy_loses_its_replies) {
 BOOST_AUTO_TEST_CASE(a_slot_with_a_new_owner_starts_from_nothing) {
     Gateway gateway;
     BOOST_TEST(gateway.from_device(request()) == "pass");
-    must(gateway.counters.clear(1));
+    must(gateway.counters.assign(1, mac("02:00:00:00:00:98")));
     BOOST_TEST(gateway.to_device(reply()) == "no_flow");
     BOOST_TEST(gateway.counters.device(1).out_packets == 0U);
 }

@@ -45,21 +45,13 @@ IpAddress address(const std::string& text) { return must(IpAddress::parse(text))
 IpPrefix prefix(const std::string& text) { return must(IpPrefix::parse(text)); }
 MacAddress mac(const std::string& text) { return must(MacAddress::parse(text)); }
 
-penstock_rule rule(const std::string& proto, const std::string& to, std::uint16_t low, std::uint16_t high) {
+datapath::Rule rule(const std::string& proto, const std::string& to, std::uint16_t low, std::uint16_t high) {
     const auto where = prefix(to);
-    penstock_rule out{};
-    out.address = datapath::to_abi(where.address);
-    out.mask = datapath::mask_of(where);
-    out.port_low = low;
-    out.port_span = static_cast<std::uint16_t>(high - low);
-    out.proto = proto == "tcp" ? IPPROTO_TCP : IPPROTO_UDP;
-    return out;
-}
-
-penstock_rule_block block(const std::vector<penstock_rule>& rules) {
-    penstock_rule_block out{};
-    std::copy(rules.begin(), rules.end(), std::begin(out.rule));
-    return out;
+    return {.address = where.address.mapped(),
+            .prefix_length = where.length + (where.address.family == AF_INET ? 96 : 0),
+            .proto = static_cast<std::uint8_t>(proto == "tcp" ? IPPROTO_TCP : IPPROTO_UDP),
+            .port_low = low,
+            .port_high = high};
 }
 
 Gateway::Gateway(Maps maps)
@@ -74,7 +66,7 @@ Gateway::Gateway(Maps maps)
     for (std::uint32_t tunnel = 0; tunnel < PENSTOCK_MAX_TUNNELS; tunnel++)
         must(gate.set_tunnel(tunnel, false));
     for (std::uint32_t slot = 0; slot < options.device_capacity; slot++)
-        must(counters.clear(slot));
+        must(counters.assign(slot, mac("02:00:00:00:00:99")));
 
     lan = ifindex_of("lan0");
     wan = ifindex_of("wan0");
@@ -116,11 +108,11 @@ datapath::PolicyTables Gateway::policy() {
                     .addresses = {address("10.20.0.13"), address("fd20::13")},
                     .slot = 2,
                     .block = 1}};
-    out.blocks = {block({rule("tcp", "203.0.113.0/24", 443, 445), rule("udp", "203.0.113.10/32", 5000, 5010),
-                         rule("tcp", "2001:db8:203::/64", 443, 445), rule("udp", "2001:db8:203::10/128", 5000, 5010),
-                         rule("tcp", "198.51.100.0/24", 443, 443), rule("tcp", "2001:db8:bad::/64", 443, 443),
-                         rule("tcp", "203.0.114.0/24", 443, 443), rule("tcp", "2001:db8:204::/64", 443, 443)}),
-                  block({rule("udp", "203.0.113.0/24", 0, 65535), rule("udp", "2001:db8:203::/64", 0, 65535)})};
+    out.blocks = {{rule("tcp", "203.0.113.0/24", 443, 445), rule("udp", "203.0.113.10/32", 5000, 5010),
+                   rule("tcp", "2001:db8:203::/64", 443, 445), rule("udp", "2001:db8:203::10/128", 5000, 5010),
+                   rule("tcp", "198.51.100.0/24", 443, 443), rule("tcp", "2001:db8:bad::/64", 443, 443),
+                   rule("tcp", "203.0.114.0/24", 443, 443), rule("tcp", "2001:db8:204::/64", 443, 443)},
+                  {rule("udp", "203.0.113.0/24", 0, 65535), rule("udp", "2001:db8:203::/64", 0, 65535)}};
     return out;
 }
 
@@ -130,11 +122,11 @@ void Gateway::enforce(const datapath::PolicyTables& tables) {
 }
 
 void Gateway::forget_policy(std::uint32_t flags) {
-    const std::uint32_t key = 0;
-    const penstock_gate none{.generation = 0, .flags = flags};
     const auto map = must(programs.map_fd("gate"));
-    if (bpf_map_update_elem(map.get(), &key, &none, BPF_ANY) != 0)
-        throw std::runtime_error("cannot write the map gate");
+    for (const auto& [entry, value] : {std::pair<std::uint32_t, std::uint32_t>{PENSTOCK_GATE_GENERATION, 0},
+                                       std::pair<std::uint32_t, std::uint32_t>{PENSTOCK_GATE_FLAGS, flags}})
+        if (bpf_map_update_elem(map.get(), &entry, &value, BPF_ANY) != 0)
+            throw std::runtime_error("cannot write the map gate");
 }
 
 std::optional<std::string> Gateway::truncated(const Judge& judge, const Bytes& whole, std::size_t length) {

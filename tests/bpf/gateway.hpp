@@ -33,8 +33,7 @@ template <class T> T must(Result<T> result) {
 }
 
 // proto "tcp" or "udp"
-penstock_rule rule(const std::string& proto, const std::string& to, std::uint16_t low, std::uint16_t high);
-penstock_rule_block block(const std::vector<penstock_rule>& rules);
+datapath::Rule rule(const std::string& proto, const std::string& to, std::uint16_t low, std::uint16_t high);
 
 struct Gateway {
     // shared: the programs of all such gateways, loaded once (the verifier takes its time), with state and policy of

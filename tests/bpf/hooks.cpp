@@ -199,7 +199,8 @@ BOOST_AUTO_TEST_CASE(an_upgrade_adopts_the_maps_and_replaces_the_programs) {
     BOOST_TEST(counters.drops().at(PENSTOCK_DROP_NOT_ALLOWED - 1).count == 1U);
     BOOST_TEST(counters.device(1).out_packets == 1U);
     BOOST_TEST(must(datapath::PolicyStore::make(programs)).generation() == generation);
-    BOOST_TEST(must(datapath::PolicyStore::make(programs)).slots().size() == 2U);
+    const auto owners = counters.owners(gateway.options.device_capacity);
+    BOOST_TEST((owners.at(3) == std::pair(mac("02:00:00:00:00:99"), 3U)));
     const auto gate = must(datapath::Gate::make(programs));
     BOOST_TEST(gate.sas().size() == 4U);
     BOOST_TEST(gate.tunnel_up(0));
@@ -293,8 +294,9 @@ BOOST_AUTO_TEST_CASE(another_device_capacity_makes_new_device_maps_and_keeps_the
     BOOST_TEST(counters.device(1).out_packets == 0U);
     BOOST_TEST(counters.drops().at(PENSTOCK_DROP_NOT_ALLOWED - 1).count == 1U);
     BOOST_TEST(must(datapath::PolicyStore::make(programs)).generation() == gateway.store.generation());
-    must(counters.clear(15));
-    BOOST_TEST(!counters.clear(16).has_value());
+    const auto owner = mac("02:00:00:00:00:97");
+    must(counters.assign(15, owner));
+    BOOST_TEST(!counters.assign(16, owner).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(refuses_a_folder_that_is_not_on_a_bpffs) {

@@ -1,7 +1,7 @@
 // agent/cli/bundle_commands: a person's way from keys to a bundle that a gateway takes, with exit codes.
 #include "agent/cli/bundle_commands.hpp"
+#include "agent/base/file.hpp"
 #include "policy/bundle/verify.hpp"
-#include "policy/files.hpp"
 #include "tests/unit/policy_fixture.hpp"
 
 #include <nlohmann/json.hpp>
@@ -44,10 +44,10 @@ struct Desk {
     ~Desk() { std::filesystem::remove_all(folder); }
 
     void put(const std::string& name, const std::string& text) const {
-        BOOST_REQUIRE(write_file(folder + name, text, 0644, Existing::replace));
+        BOOST_REQUIRE(write_file_atomically(folder + name, text, 0644));
     }
     [[nodiscard]] std::string get(const std::string& name) const {
-        return read_file(folder + name, kMaxEnvelopeBytes).value_or("(cannot read)");
+        return read_file(folder + name, kMaxEnvelopeBytes.value).value_or("(cannot read)");
     }
 
     // As the real main does it; @x stands for a file of the desk.

@@ -1,6 +1,6 @@
 // policy/bundle/key: signatures, PEM, one id for each key, and Project Wycheproof's Ed25519 vectors.
 #include "policy/bundle/encoding.hpp"
-#include "policy/files.hpp"
+#include "agent/base/file.hpp"
 #include "tests/unit/bundle_fixture.hpp"
 
 #include <nlohmann/json.hpp>
@@ -127,7 +127,7 @@ BOOST_AUTO_TEST_CASE(refuses_a_secret_key_that_others_can_read) {
     char folder[] = "/tmp/penstock-unit.XXXXXX";
     BOOST_REQUIRE(::mkdtemp(folder) != nullptr);
     const std::string path = std::string(folder) + "/key.pem";
-    BOOST_REQUIRE(write_file(path, make_key().pem()->text, 0600, Existing::refuse));
+    BOOST_REQUIRE(write_file_atomically(path, make_key().pem()->text));
     BOOST_CHECK(load_private_key(path));
     BOOST_REQUIRE(::chmod(path.c_str(), 0640) == 0);
     CHECK_REFUSED(load_private_key(path), "run: chmod 600 ");

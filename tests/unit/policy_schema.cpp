@@ -1,5 +1,5 @@
 // policy/schema: the JSON Schema for editors names the same limits as the reader.
-#include "policy/files.hpp"
+#include "agent/base/file.hpp"
 #include "policy/limits.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -10,7 +10,7 @@ using namespace penstock::policy;
 BOOST_AUTO_TEST_SUITE(policy_schema)
 
 BOOST_AUTO_TEST_CASE(has_the_limits_of_the_reader) {
-    const auto text = read_file(PENSTOCK_SOURCE_DIR "/policy/schema/policy.schema.json", kMaxRootBytes);
+    const auto text = penstock::read_file(PENSTOCK_SOURCE_DIR "/policy/schema/policy.schema.json", kMaxRootBytes.value);
     BOOST_REQUIRE(text);
     const auto schema = nlohmann::json::parse(*text);
     const auto& top = schema["properties"];

@@ -1,0 +1,123 @@
+// The control socket against clients that mean harm or are slow.
+#include "agent/control/server.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <filesystem>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+using namespace penstock;
+using nlohmann::json;
+
+namespace {
+
+// Answers at once with what it got.
+struct Echo final : core::Requests {
+    int handled = 0;
+    void handle(const json& request, std::string body, std::shared_ptr<core::Answer> answer) override {
+        handled++;
+        answer->send({{"ok", true}, {"request", request}, {"bytes", body.size()}});
+        answer->finish();
+    }
+};
+
+struct Lab {
+    std::filesystem::path folder;
+    std::unique_ptr<EventLoop> loop = std::move(*EventLoop::make());
+    Echo echo;
+    std::unique_ptr<control::Server> server;
+    Fd client;
+
+    Lab() {
+        char name[] = "/tmp/penstock-unit.XXXXXX";
+        folder = mkdtemp(name);
+        server = std::move(*control::Server::listen(*loop, folder / "control.sock", echo));
+        client = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        std::strcpy(address.sun_path, (folder / "control.sock").c_str());
+        BOOST_REQUIRE(connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    }
+    ~Lab() {
+        server.reset();
+        std::filesystem::remove_all(folder);
+    }
+
+    // Sends all of it while the loop turns; what came back until the other end was quiet or closed.
+    std::string talk(std::string_view text) const {
+        std::string got;
+        int quiet = 0;
+        auto timer = *loop->every(std::chrono::milliseconds(5), [&] {
+            bool moved = false;
+            char buffer[65536];
+            if (!text.empty())
+                if (const auto n = send(client.get(), text.data(), text.size(), MSG_NOSIGNAL); n > 0) {
+                    text.remove_prefix(static_cast<std::size_t>(n));
+                    moved = true;
+                }
+            ssize_t n = 0;
+            while ((n = recv(client.get(), buffer, sizeof buffer, 0)) > 0) {
+                got.append(buffer, static_cast<std::size_t>(n));
+                moved = true;
+            }
+            quiet = moved ? 0 : quiet + 1;
+            if (n == 0 || quiet > 10)
+                loop->stop();
+        });
+        BOOST_REQUIRE(loop->run().has_value());
+        return got;
+    }
+};
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(control_server)
+
+BOOST_AUTO_TEST_CASE(answers_a_request_with_the_bytes_it_announced) {
+    const Lab lab;
+    const auto got = lab.talk("{\"op\":\"push\",\"size\":5}\nhello{\"op\":\"status\"}\n");
+    BOOST_TEST(got.find("\"bytes\":5") != std::string::npos);
+    BOOST_TEST(got.find("\"bytes\":0") != std::string::npos);
+    BOOST_TEST(lab.echo.handled == 2);
+}
+
+BOOST_AUTO_TEST_CASE(twenty_thousand_requests_at_once_do_not_grow_the_stack) {
+    const Lab lab;
+    std::string many;
+    for (int i = 0; i < 20000; i++)
+        many += "{}\n";
+    lab.talk(many);
+    BOOST_TEST(lab.echo.handled == 20000);
+}
+
+BOOST_AUTO_TEST_CASE(refuses_what_is_no_request) {
+    for (const char* bad : {"hello\n", "[1]\n", "{\"op\":\n", "\"op\"\n"}) {
+        const Lab lab;
+        BOOST_TEST(lab.talk(bad).find("one JSON object on one line") != std::string::npos, bad);
+        BOOST_TEST(lab.echo.handled == 0);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(refuses_too_much_before_it_comes) {
+    {
+        const Lab lab;
+        BOOST_TEST(lab.talk("{\"op\":\"push\",\"size\":134217729}\n").find("envelope_bytes") != std::string::npos);
+    }
+    {
+        const Lab lab;
+        BOOST_TEST(lab.talk(std::string(200000, 'x')).find("at most 64 KiB") != std::string::npos);
+    }
+}
+
+BOOST_AUTO_TEST_CASE(refuses_a_second_instance) {
+    const Lab lab;
+    Echo other;
+    const auto second = control::Server::listen(*lab.loop, lab.folder / "control.sock", other);
+    BOOST_REQUIRE(!second.has_value());
+    BOOST_TEST(second.error().message().find("another penstockd") != std::string::npos);
+}
+
+BOOST_AUTO_TEST_SUITE_END()
