@@ -15,8 +15,8 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
 
 enum class Existing { replace, refuse }; // refuse: EEXIST
 
-// Temporary file beside it, fsync, rename, fsync of the folder. replace keeps the permissions of what was there; mode is
-// for new files and does not heed the umask.
+// Temporary file beside it, fsync, rename, fsync of the folder. replace keeps the permissions of what was there; mode
+// is for new files and does not heed the umask.
 Status write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode = 0600,
                              Existing existing = Existing::replace);
 

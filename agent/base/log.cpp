@@ -41,8 +41,8 @@ void write(Level level, std::string_view event, std::span<const Field> fields) {
         append_value(line, value);
     }
     line += '\n';
-    // A closed journal must never stop the guard: the line is lost (main ignores SIGPIPE). A full one blocks until it is
-    // read.
+    // A closed journal must never stop the guard: the line is lost (main ignores SIGPIPE). A full one blocks until it
+    // is read.
     [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 

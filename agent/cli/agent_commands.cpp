@@ -161,7 +161,9 @@ void add_tunnel(CLI::App& app, const std::string& socket, int& exit_code) {
         auto name = std::make_shared<std::string>();
         auto act = command(one, socket, exit_code);
         one->add_option("NAME", *name, "tunnel of the configuration")->required();
-        one->callback([=, action = action] { act->ask_and_print({{"op", "tunnel"}, {"action", action}, {"name", *name}}, show_done); });
+        one->callback([=, action = action] {
+            act->ask_and_print({{"op", "tunnel"}, {"action", action}, {"name", *name}}, show_done);
+        });
     }
 }
 

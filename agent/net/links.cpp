@@ -60,47 +60,12 @@ std::optional<Address> parse_address(const nlmsghdr& message) {
     return out;
 }
 
-std::string sentence(const char* verb, const Address& address) {
-    return std::string("cannot ") + verb + " address " + address.address.str() + "/" +
-           std::to_string(address.prefix_length) + " of interface " + std::to_string(address.ifindex);
-}
-
-void fill(Message& message, const Address& address) {
-    ifaddrmsg header{};
-    header.ifa_family = static_cast<std::uint8_t>(address.address.family);
-    header.ifa_prefixlen = static_cast<std::uint8_t>(address.prefix_length);
-    header.ifa_scope = address.scope;
-    header.ifa_index = static_cast<std::uint32_t>(address.ifindex);
-    message.header(header)
-        .put_address(IFA_LOCAL, address.address)
-        .put_address(IFA_ADDRESS, address.peer.value_or(address.address));
-    if (address.broadcast)
-        message.put_address(IFA_BROADCAST, *address.broadcast);
-    // What the kernel sets itself is not asked for.
-    message.put<std::uint32_t>(IFA_FLAGS, address.flags & (IFA_F_NODAD | IFA_F_NOPREFIXROUTE | IFA_F_HOMEADDRESS));
-}
-
-Message& change_link(Message& message, int ifindex, unsigned flags, unsigned change) {
-    ifinfomsg header{};
-    header.ifi_index = ifindex;
-    header.ifi_flags = flags;
-    header.ifi_change = change;
-    return message.header(header);
-}
-
 } // namespace
 
 bool Link::up() const { return (flags & IFF_UP) != 0; }
 
 bool Address::usable() const {
     return (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) == 0 || (flags & IFA_F_OPTIMISTIC);
-}
-
-IpPrefix Address::network() const {
-    IpPrefix out{peer.value_or(address), prefix_length};
-    for (unsigned i = prefix_length; i < out.address.bits(); i++)
-        out.address.bytes[i / 8] &= static_cast<std::uint8_t>(~(1U << (7 - i % 8)));
-    return out;
 }
 
 Result<std::vector<Link>> list_links() {
@@ -119,36 +84,10 @@ Result<Link> find_link(const std::string& name) {
     return *found;
 }
 
-Status set_link_up(int ifindex, bool up) {
-    Message message(RTM_NEWLINK);
-    change_link(message, ifindex, up ? IFF_UP : 0, IFF_UP);
-    return transact(NETLINK_ROUTE, message,
-                    "cannot switch interface " + std::to_string(ifindex) + (up ? " on" : " off"));
-}
-
-Status set_link_mtu(int ifindex, unsigned mtu) {
-    Message message(RTM_NEWLINK);
-    change_link(message, ifindex, 0, 0).put<std::uint32_t>(IFLA_MTU, mtu);
-    return transact(NETLINK_ROUTE, message,
-                    "cannot set the MTU of interface " + std::to_string(ifindex) + " to " + std::to_string(mtu));
-}
-
 Result<std::vector<Address>> list_addresses() {
     Message message(RTM_GETADDR);
     message.header(ifaddrmsg{});
     return collect<Address>(NETLINK_ROUTE, message, "cannot list the addresses", parse_address);
-}
-
-Status add_address(const Address& address) {
-    Message message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
-    fill(message, address);
-    return transact(NETLINK_ROUTE, message, sentence("add", address));
-}
-
-Status delete_address(const Address& address) {
-    Message message(RTM_DELADDR);
-    fill(message, address);
-    return transact(NETLINK_ROUTE, message, sentence("delete", address));
 }
 
 } // namespace penstock::net

@@ -28,8 +28,6 @@ struct Link {
 Result<std::vector<Link>> list_links();
 // ENODEV if there is none.
 Result<Link> find_link(const std::string& name);
-Status set_link_up(int ifindex, bool up = true);
-Status set_link_mtu(int ifindex, unsigned mtu);
 
 struct Address {
     int ifindex = 0;
@@ -40,14 +38,9 @@ struct Address {
     std::optional<IpAddress> peer;
     std::optional<IpAddress> broadcast;
     [[nodiscard]] bool usable() const; // neither tentative nor found to be a duplicate
-    [[nodiscard]] IpPrefix network() const;
     bool operator==(const Address&) const = default;
 };
 
 Result<std::vector<Address>> list_addresses();
-// Only ifindex, address, prefix length, flags (of IPv6: IFA_F_NODAD ...), scope, peer and broadcast as set. EEXIST if
-// it is there.
-Status add_address(const Address& address);
-Status delete_address(const Address& address);
 
 } // namespace penstock::net

@@ -37,7 +37,8 @@ BOOST_AUTO_TEST_CASE(parses_prefixes_and_refuses_host_bits) {
     BOOST_TEST(IpPrefix::parse("10.0.0.0/8")->str() == "10.0.0.0/8");
     BOOST_TEST(IpPrefix::parse("10.0.0.1")->str() == "10.0.0.1/32");
     BOOST_TEST(IpPrefix::parse("2001:db8::/32")->length == 32U);
-    for (const char* text : {"10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0.0/08", "10.0.0.0/+8", "2001:db8::/129"})
+    for (const char* text : {"10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0.0/08",
+                             "10.0.0.0/+8", "2001:db8::/129"})
         BOOST_TEST(!IpPrefix::parse(text), text);
     BOOST_TEST(IpPrefix::parse("10.0.0.1/8").error().message().find("did you mean 10.0.0.0/8") != std::string::npos);
 }
@@ -57,7 +58,8 @@ BOOST_AUTO_TEST_CASE(contains_and_overlaps_by_bits) {
 BOOST_AUTO_TEST_CASE(parses_mac_addresses_of_single_devices_only) {
     BOOST_TEST(MacAddress::parse("02:00:00:00:00:AB")->str() == "02:00:00:00:00:ab");
     for (const char* text : {"", "02:00:00:00:00", "02:00:00:00:00:1", "02-00-00-00-00-12", "02:00:00:00:00:1g",
-                             "02:00:00:00:00:12:13", " 2:00:00:00:00:12", "-2:00:00:00:00:12", "0x:00:00:00:00:12", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "00:00:00:00:00:00"})
+                             "02:00:00:00:00:12:13", " 2:00:00:00:00:12", "-2:00:00:00:00:12", "0x:00:00:00:00:12",
+                             "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "00:00:00:00:00:00"})
         BOOST_TEST(!MacAddress::parse(text), text);
 }
 

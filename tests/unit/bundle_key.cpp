@@ -1,6 +1,6 @@
 // policy/bundle/key: signatures, PEM, one id for each key, and Project Wycheproof's Ed25519 vectors.
-#include "policy/bundle/encoding.hpp"
 #include "agent/base/file.hpp"
+#include "policy/bundle/encoding.hpp"
 #include "tests/unit/bundle_fixture.hpp"
 
 #include <nlohmann/json.hpp>

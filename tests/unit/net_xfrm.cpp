@@ -83,7 +83,7 @@ SecurityAssociation sample(bool inbound, int family = AF_INET) {
 
 struct Loopback : test::NetworkNamespace {
     Loopback() {
-        BOOST_REQUIRE(set_link_up(1));
+        ip("link set lo up");
         // The kernel takes the loopback interface out of IPsec; these tests want it in.
         BOOST_REQUIRE(write_sysctl("net/ipv4/conf/lo/disable_xfrm", "0"));
     }

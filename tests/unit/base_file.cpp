@@ -1,0 +1,87 @@
+// agent/base/file: whole files, read with a limit and written in one step.
+#include "agent/base/file.hpp"
+
+#include <boost/test/unit_test.hpp>
+
+#include <cerrno>
+#include <cstdlib>
+#include <sys/stat.h>
+
+using namespace penstock;
+
+namespace {
+
+struct Folder {
+    std::filesystem::path path;
+    Folder() {
+        char name[] = "/tmp/penstock-unit.XXXXXX";
+        BOOST_REQUIRE(mkdtemp(name) != nullptr);
+        path = name;
+    }
+    ~Folder() { std::filesystem::remove_all(path); }
+    [[nodiscard]] auto files() const {
+        return std::distance(std::filesystem::directory_iterator(path), std::filesystem::directory_iterator());
+    }
+};
+
+unsigned mode_of(const std::filesystem::path& path) {
+    struct stat info{};
+    return stat(path.c_str(), &info) == 0 ? info.st_mode & 07777 : 0;
+}
+
+} // namespace
+
+BOOST_AUTO_TEST_SUITE(base_file)
+
+BOOST_FIXTURE_TEST_CASE(replaces_a_file_and_keeps_its_permissions, Folder) {
+    const auto file = path / "a";
+    BOOST_REQUIRE(write_file_atomically(file, "one"));
+    BOOST_TEST(mode_of(file) == 0600U);
+    BOOST_REQUIRE(chmod(file.c_str(), 0640) == 0);
+    BOOST_REQUIRE(write_file_atomically(file, "two", 0644));
+    BOOST_TEST(*read_file(file, 3) == "two");
+    BOOST_TEST(mode_of(file) == 0640U);
+    BOOST_TEST(files() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_what_it_must_not_replace, Folder) {
+    const auto file = path / "a";
+    BOOST_REQUIRE(write_file_atomically(file, "one", 0644, Existing::refuse));
+    BOOST_TEST(mode_of(file) == 0644U);
+    const auto refused = write_file_atomically(file, "two", 0644, Existing::refuse);
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST(refused.error().code() == EEXIST);
+    BOOST_TEST(*read_file(file, 3) == "one");
+    BOOST_TEST(files() == 1);
+}
+
+BOOST_FIXTURE_TEST_CASE(leaves_nothing_behind_when_it_fails, Folder) {
+    std::filesystem::create_directory(path / "a");
+    BOOST_TEST(write_file_atomically(path / "a", "one").error().code() == EISDIR);
+    BOOST_TEST(files() == 1);
+    BOOST_TEST(write_file_atomically(path / "none" / "a", "one").error().message() ==
+               "cannot write " + (path / "none" / "a").string() + ": No such file or directory");
+}
+
+BOOST_FIXTURE_TEST_CASE(writes_into_the_current_folder, Folder) {
+    const auto before = std::filesystem::current_path();
+    std::filesystem::current_path(path);
+    const auto written = write_file_atomically("a", "one");
+    std::filesystem::current_path(before);
+    BOOST_REQUIRE(written);
+    BOOST_TEST(*read_file(path / "a", 3) == "one");
+}
+
+BOOST_FIXTURE_TEST_CASE(names_the_file_and_the_limit, Folder) {
+    const auto file = path / "a";
+    BOOST_REQUIRE(write_file_atomically(file, std::string(100'000, 'x')));
+    BOOST_TEST(read_file(file, 100'000)->size() == 100'000U);
+    const auto refused = read_file(file, 99'999);
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST(refused.error().code() == EFBIG);
+    BOOST_TEST(refused.error().message() == file.string() + " is larger than the limit of 99999 bytes");
+    BOOST_TEST(read_file(path / "b", 1).error().message() ==
+               "cannot read " + (path / "b").string() + ": No such file or directory");
+}
+
+BOOST_AUTO_TEST_SUITE_END()
