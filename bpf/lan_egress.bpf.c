@@ -62,7 +62,7 @@ int lan_egress(struct __sk_buff* ctx) {
     const struct penstock_device* device;
     struct penstock_device_state* state;
     __u32 generation, slot, now;
-    __u8 reason;
+    __u8 reason, mac[6];
     int tunnel;
 
     if (ctx->ingress_ifindex == 0) /* the gateway itself */
@@ -86,6 +86,9 @@ int lan_egress(struct __sk_buff* ctx) {
     if (!device)
         return DROP(NO_DEVICE, NO_SLOT);
     slot = device->slot;
+    /* The neighbour table may be wrong, or talked into it: one device's answer is not another's, nor everybody's. */
+    if (bpf_skb_load_bytes(ctx, 0, mac, sizeof(mac)) < 0 || !same_mac(mac, device->mac))
+        return DROP(MAC_MISMATCH, slot);
     if (p.fragment)
         return DROP(FRAGMENT, slot);
     if (p.options)

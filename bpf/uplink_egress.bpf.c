@@ -28,12 +28,21 @@ INLINE int zero_address(const struct packet* p) {
     return word[3] == 0 && word[1] == 0 && word[0] == 0 && (word[2] == 0 || word[2] == bpf_htonl(0xffff));
 }
 
+/* An address that belongs behind the gate or behind a tunnel: even asking for it tells of a device. */
+INLINE int is_guarded(const struct penstock_addr* a) {
+    __u32 generation = read_generation();
+
+    return (generation != 0 && find_device(generation, a)) || tunnel_for(a) >= 0;
+}
+
 /* The kernel's own ARP for an address of this uplink (or none yet, RFC 5227). */
 INLINE int judge_arp(struct __sk_buff* ctx, struct packet p) {
     if (!parse_arp(ctx, &p))
         return DROP(MALFORMED);
     if (ctx->ingress_ifindex != 0 || (!zero_address(&p) && !is_host_address(ctx->ifindex, &p.source)))
         return DROP(SOURCE_ADDRESS);
+    if (is_guarded(&p.destination))
+        return DROP(DEVICE_CLEAR);
     return PASS;
 }
 
@@ -44,6 +53,12 @@ INLINE int is_own_discovery(struct __sk_buff* ctx, const struct packet* p) {
         return 0;
     if (!zero_address(p) && !is_host_address(ctx->ifindex, &p->source))
         return 0;
+    if (p->proto == IPPROTO_ICMPV6 && p->icmp_type == ND_NEIGHBOR_SOLICIT) {
+        struct penstock_addr target;
+
+        return p->hop_limit == 255 && bpf_skb_load_bytes(ctx, p->l4 + 8, &target, sizeof(target)) == 0 &&
+               !is_guarded(&target);
+    }
     if (p->proto == IPPROTO_ICMPV6)
         return p->hop_limit == 255 && (p->icmp_type == ND_ROUTER_SOLICIT || p->icmp_type == ND_NEIGHBOR_SOLICIT ||
                                        p->icmp_type == ND_NEIGHBOR_ADVERT);
@@ -70,7 +85,7 @@ INLINE int is_open_host(struct __sk_buff* ctx, const struct packet* p) {
 
     if (!(gate_flags() & PENSTOCK_HOST_EGRESS_OPEN) || ctx->ingress_ifindex != 0 || p->fragment || p->options || !sk)
         return 0;
-    if (!bpf_sk_fullsock(sk) || !is_host_address(ctx->ifindex, &p->source) || tunnel_for(&p->destination) >= 0)
+    if (!bpf_sk_fullsock(sk) || !is_host_address(ctx->ifindex, &p->source) || is_guarded(&p->destination))
         return 0;
     return p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP ||
            (p->proto == IPPROTO_ICMP && p->icmp_type == ICMP_ECHO) ||

@@ -247,11 +247,14 @@ Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, const std::files
 
 void Server::accept() {
     Fd socket(accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!socket || connections_.size() >= kMaxConnections)
+    if (!socket)
         return;
     ucred who{};
     socklen_t size = sizeof who;
     if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0)
+        return;
+    // Operators cannot lock root out.
+    if (connections_.size() >= (who.uid == 0 ? kMaxConnections : kMaxConnections / 2))
         return;
     const auto connection = std::make_shared<Connection>(*this, std::move(socket), who.uid);
     connections_.insert(connection);

@@ -92,6 +92,9 @@ bool Guard::is_uplink(const std::string& name) const { return contains(config_.u
 
 Status Guard::set_esp(bool user_esp, const std::string& tun) {
     user_esp_ = user_esp;
+    tun_.clear();
+    if (!user_esp)
+        return gate_.set_flags(user_esp, config_.host_egress_open);
     // The name comes from the process that speaks with the internet: it cannot make an uplink a tunnel.
     if (!tun.empty() && (is_lan(tun) || is_uplink(tun)))
         return fail("penstock-ike calls " + tun + " its TUN, which is an interface of the configuration");
@@ -109,6 +112,15 @@ std::set<IpAddress> Guard::uplink_addresses() const {
     return out;
 }
 
+bool Guard::is_tunnel(const net::Link& link) const {
+    return !tun_.empty() && link.name == tun_ && link.kind == "tun" && link.arphrd == ARPHRD_NONE;
+}
+
+const net::Link* Guard::tunnel_link() const {
+    const auto* link = network_.find(tun_);
+    return link != nullptr && is_tunnel(*link) ? link : nullptr;
+}
+
 // LAN ports get the policy, everything else the default deny; only loopback and the TUN of our own are left alone.
 Status Guard::guard_link(const net::Link& link, Interface& shown) {
     const auto l2 = l2_length(link);
@@ -117,13 +129,19 @@ Status Guard::guard_link(const net::Link& link, Interface& shown) {
         role = PENSTOCK_LINK_LAN;
     else if (is_uplink(link.name) && l2)
         role = PENSTOCK_LINK_UPLINK;
-    else if (!tun_.empty() && link.name == tun_ && link.kind == "tun" && link.arphrd == ARPHRD_NONE)
+    else if (is_tunnel(link))
         role = PENSTOCK_LINK_TUNNEL;
     shown = {.name = link.name, .role = role_name(role), .guarded = role != PENSTOCK_LINK_TUNNEL};
     // The program first: with the role alone unknown it passes nothing.
     const auto hooks = role == PENSTOCK_LINK_LAN      ? std::vector{Hook::lan_ingress, Hook::lan_egress}
                        : role == PENSTOCK_LINK_TUNNEL ? std::vector<Hook>{}
                                                       : std::vector{Hook::uplink_egress};
+    // A role may change: the TUN was seen before its owner named it.
+    if (replace_programs_ || gate_.role(link.index) != role)
+        for (const auto hook : datapath::kHooks)
+            if (std::ranges::find(hooks, hook) == hooks.end())
+                if (auto ok = hooks_.detach(hook, link.index); !ok)
+                    return ok;
     for (const auto hook : hooks) {
         if (!replace_programs_ && hooks_.attached(programs_, hook, link.index))
             continue;
@@ -199,7 +217,7 @@ std::vector<TunnelPath> Guard::tunnel_paths() const {
         int oif = 0;
         std::optional<IpAddress> gateway;
         if (user_esp_) {
-            const auto* tun = network_.find(tun_);
+            const auto* tun = tunnel_link();
             oif = tun != nullptr && tun->up() ? tun->index : 0;
         } else if (const auto way = net::lookup_route(config_.tunnels[i].peer, marks_.ike)) {
             const auto* link = network_.find(way->oif);
@@ -217,7 +235,7 @@ std::vector<TunnelPath> Guard::tunnel_paths() const {
 }
 
 Status Guard::apply_xfrm() {
-    const auto* tun = network_.find(tun_);
+    const auto* tun = tunnel_link();
     return apply_base_policies(base_policies(config_, tun != nullptr ? tun->index : 0));
 }
 
@@ -225,7 +243,7 @@ Status Guard::apply_xfrm() {
 Status Guard::set_forwarding(bool on) {
     const std::string value = on ? "1" : "0";
     std::vector<std::string> inputs = config_.lan;
-    if (on && user_esp_ && !tun_.empty())
+    if (on && tunnel_link() != nullptr)
         inputs.push_back(tun_);
     if (on && !user_esp_)
         inputs.insert(inputs.end(), config_.uplink.begin(), config_.uplink.end());
@@ -242,14 +260,20 @@ Status Guard::set_forwarding(bool on) {
     return first;
 }
 
-// An uplink must not make a service's address the gateway's own.
+// An uplink must not make a service's address the gateway's own, nor a device's its neighbour's.
 Status Guard::check_addresses() const {
     for (const auto& address : network_.addresses)
-        for (const auto& tunnel : config_.tunnels)
+        for (const auto& tunnel : config_.tunnels) {
+            const auto* link = network_.find(address.ifindex);
+            for (const auto& local : tunnel.local_networks)
+                if (link != nullptr && is_uplink(link->name) && local.contains(address.address))
+                    return fail("address " + address.address.str() + " of uplink " + link->name + " is inside " +
+                                local.str() + ", where the devices are; take it away or change the tunnel");
             for (const auto& remote : tunnel.remote_networks)
                 if (remote.contains(address.address))
                     return fail("address " + address.address.str() + " of this gateway is inside " + remote.str() +
                                 " of tunnel " + tunnel.name + "; take it away or change the tunnel");
+        }
     return {};
 }
 

@@ -62,6 +62,8 @@ private:
     Status apply_xfrm();
     Status set_forwarding(bool on);
     [[nodiscard]] std::vector<TunnelPath> tunnel_paths() const;
+    [[nodiscard]] bool is_tunnel(const net::Link& link) const;
+    [[nodiscard]] const net::Link* tunnel_link() const; // the TUN of userspace ESP, nullptr if there is none
     [[nodiscard]] bool is_lan(const std::string& name) const;
     [[nodiscard]] bool is_uplink(const std::string& name) const;
 

@@ -16,6 +16,7 @@ constexpr auto kLinger = std::chrono::seconds(2);
 // The peer needs a moment to move to the successor.
 constexpr auto kOrphanLinger = std::chrono::seconds(5);
 constexpr std::size_t kMaxReserved = 256;
+constexpr std::size_t kMaxSas = 512;
 
 std::string policy_key(const net::SecurityPolicy& policy) {
     return std::to_string(static_cast<int>(policy.direction)) + " " + policy.selector.source.str() + " " +
@@ -105,6 +106,8 @@ pike_status Ipsec::add_sa(const pike_add_sa& request) {
     const auto id = sa_id(request.id);
     if (find(id) != sas_.end())
         return refuse("add_sa", "SPI " + spi_text(id.spi) + " is in use");
+    if (sas_.size() >= kMaxSas)
+        return refuse("add_sa", "more SAs than any tunnel needs");
     reserved_.erase(id);
     if (!request.inbound)
         if (auto ok = tell_gate(id, *tunnel); !ok)

@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint32_t kEncrypted = 0; // what the agent itself sends: the main tables
 constexpr std::uint32_t kFromDevices = 1;
 constexpr std::uint32_t kToTunnels = 2;
-constexpr std::uint32_t kLocal = 3; // a copy of the kernel's rule 0, which is then taken away
+constexpr std::uint32_t kToTunnelsFromElsewhere = 3; // an uplink must not send into a tunnel as if it were a device
+constexpr std::uint32_t kLocal = 4;                  // a copy of the kernel's rule 0, which is then taken away
 
 net::Rule lookup(int family, std::uint32_t priority, std::uint32_t table) {
     net::Rule rule;
@@ -73,9 +74,14 @@ std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks
         for (const auto& tunnel : config.tunnels)
             for (const auto& network : tunnel.remote_networks)
                 if (network.address.family == family) {
-                    auto rule = lookup(family, config.rule_priority + kToTunnels, config.table);
-                    rule.to = network;
-                    rules.push_back(rule);
+                    auto own = lookup(family, config.rule_priority + kToTunnels, config.table);
+                    own.to = network;
+                    own.iif = "lo"; // sent by the gateway itself; also how the kernel checks a source's way back
+                    rules.push_back(own);
+                    auto others = lookup(family, config.rule_priority + kToTunnelsFromElsewhere, 0);
+                    others.to = network;
+                    others.action = net::Rule::Action::unreachable;
+                    rules.push_back(others);
                 }
         rules.push_back(lookup(family, config.rule_priority + kLocal, net::kLocalTable));
     }

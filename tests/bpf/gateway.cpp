@@ -129,6 +129,19 @@ void Gateway::forget_policy(std::uint32_t flags) {
             throw std::runtime_error("cannot write the map gate");
 }
 
+namespace {
+
+// To the MAC address that goes with the IP destination in this network: 10.20.0.12 and fd20::12 are 02:00:00:00:00:12.
+Bytes delivered(Bytes frame) {
+    const std::size_t last = frame.size() >= 14 && frame[12] == 0x86 ? 14 + 39 : 14 + 19;
+    if (frame.size() > last && frame[5] == 0x01)
+        frame[5] =
+            frame[12] == 0x86 ? frame[last] : static_cast<std::uint8_t>(frame[last] / 10 * 16 + frame[last] % 10);
+    return frame;
+}
+
+} // namespace
+
 std::optional<std::string> Gateway::truncated(const Judge& judge, const Bytes& whole, std::size_t length) {
     try {
         return judge(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)));
@@ -164,6 +177,10 @@ std::string Gateway::from_device(const Bytes& frame, std::uint32_t mark) {
 }
 
 std::string Gateway::to_device(const Bytes& frame) {
+    return judge(datapath::Hook::lan_egress, delivered(frame), {.ifindex = lan, .ingress_ifindex = tun});
+}
+
+std::string Gateway::to_device_as_is(const Bytes& frame) {
     return judge(datapath::Hook::lan_egress, frame, {.ifindex = lan, .ingress_ifindex = tun});
 }
 

@@ -49,7 +49,9 @@ struct Gateway {
     using Judge = std::function<std::string(const Bytes&)>;
     static std::optional<std::string> truncated(const Judge& judge, const Bytes& whole, std::size_t length);
     std::string from_device(const Bytes& frame, std::uint32_t mark = 0);
-    std::string to_device(const Bytes& frame); // out of the TUN, userspace ESP
+    // Out of the TUN, userspace ESP; to the device that has the IP destination, or to the MAC address in the frame.
+    std::string to_device(const Bytes& frame);
+    std::string to_device_as_is(const Bytes& frame);
     std::string uplink(const Bytes& frame, std::uint32_t mark = 0);
     // What uplink() says of a packet that was forwarded from lan0.
     std::string uplink_forwarded(const Bytes& frame, std::uint32_t mark = 0);

@@ -213,9 +213,10 @@ BOOST_AUTO_TEST_CASE(an_upgrade_adopts_the_maps_and_replaces_the_programs) {
     BOOST_TEST(!hooks.attached(gateway.programs, Hook::uplink_egress, gateway.wan));
     BOOST_TEST(programs_on(hooks, gateway.wan, false) == 1U);
     // The reply to what the old programs saw passes under the new ones.
-    const auto outcome =
-        run_program(programs, Hook::lan_egress, Ethernet{} / IPv4{"203.0.113.10", "10.20.0.12"} / Udp{5000, 40000},
-                    {.ifindex = gateway.lan, .ingress_ifindex = gateway.tun});
+    const auto outcome = run_program(programs, Hook::lan_egress,
+                                     Ethernet{.destination = "02:00:00:00:00:12"} / IPv4{"203.0.113.10", "10.20.0.12"} /
+                                         Udp{5000, 40000},
+                                     {.ifindex = gateway.lan, .ingress_ifindex = gateway.tun});
     BOOST_TEST(outcome.action == -1);
 }
 

@@ -51,7 +51,7 @@ BOOST_AUTO_TEST_CASE(drops_what_answers_nothing) {
          {"other service", kToDevice / IPv4{"203.0.113.11", "10.20.0.12"} / kTcpReply, "no_flow"},
          {"other protocol", kToDevice / kReply / Udp{443, 40000}, "no_flow"},
          {"IPv6, other port", kToDevice / kReply6 / Tcp{443, 40001}, "no_flow"},
-         {"the other device", kToDevice / IPv4{"203.0.113.10", "10.20.0.13"} / kTcpReply, "no_flow"},
+         {"the other device", Ethernet{} / IPv4{"203.0.113.10", "10.20.0.13"} / kTcpReply, "no_flow"},
          {"echo request", kToDevice / kReply / Icmp{}, "no_flow"},
          {"echo reply", kToDevice / kReply / Icmp{.type = 0}, "no_flow"},
          {"redirect", kToDevice / kReply / Icmp{.type = 5} / Payload{quote(IPv4{} / Tcp{})}, "no_flow"},
@@ -133,7 +133,7 @@ BOOST_AUTO_TEST_CASE(passes_icmp_errors_about_known_flows_only) {
            {"ICMPv6, quotes the other device", error6(1, IPv6{.source = "fd20::13"} / Tcp{}), "no_flow"},
            {"ICMPv6 quotes nothing", kToDevice / kReply6 / Icmpv6{.type = 1}, "no_flow"},
            {"to the other device, quotes this one",
-            kToDevice / IPv4{"203.0.113.1", "10.20.0.13"} / Icmp{.type = 3} / Payload{quote(IPv4{} / Tcp{})},
+            Ethernet{} / IPv4{"203.0.113.1", "10.20.0.13"} / Icmp{.type = 3} / Payload{quote(IPv4{} / Tcp{})},
             "no_flow"}});
 }
 
@@ -161,6 +161,21 @@ BOOST_AUTO_TEST_CASE(counts_what_reached_the_device) {
     BOOST_TEST(device.in_packets == 1U);
     BOOST_TEST(device.in_bytes == reply.size());
     BOOST_TEST(device.dropped == 1U);
+}
+
+BOOST_AUTO_TEST_CASE(delivers_to_the_devices_own_mac_address_only) {
+    Gateway gateway;
+    BOOST_TEST(gateway.from_device(Ethernet{} / IPv4{} / Tcp{}) == "pass");
+    BOOST_TEST(gateway.from_device(Ethernet{} / IPv6{} / Tcp{}) == "pass");
+    for (const char* to : {"02:00:00:00:00:13", "33:33:00:00:00:01", "ff:ff:ff:ff:ff:ff"}) {
+        const Ethernet wrong{.destination = to};
+        BOOST_TEST(gateway.to_device_as_is(wrong / IPv4{"203.0.113.10", "10.20.0.12"} / Tcp{443, 40000}) ==
+                   "mac_mismatch");
+        BOOST_TEST(gateway.to_device_as_is(wrong / IPv6{"2001:db8:203::10", "fd20::12"} / Tcp{443, 40000}) ==
+                   "mac_mismatch");
+    }
+    const Ethernet right{.destination = "02:00:00:00:00:12"};
+    BOOST_TEST(gateway.to_device_as_is(right / IPv4{"203.0.113.10", "10.20.0.12"} / Tcp{443, 40000}) == "pass");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
