@@ -89,6 +89,10 @@ bool set_capabilities(std::uint32_t wanted) {
     // Every other descriptor of penstockd (maps, netlink, keys) stays behind, whoever forgot its close-on-exec.
     if (::syscall(SYS_close_range, PIKE_EVENTS_FD + 1, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */) != 0)
         give_up(status, "close_range");
+    // Opened as root: the user of penstock-ike may have no way to the file (a checkout in somebody's home).
+    const int program = ::open(launch.program.c_str(), O_PATH | O_CLOEXEC);
+    if (program < 0)
+        give_up(status, "open the program");
     if (const int null = ::open("/dev/null", O_RDWR); null < 0 || ::dup2(null, 0) < 0)
         give_up(status, "open /dev/null");
 
@@ -122,7 +126,7 @@ bool set_capabilities(std::uint32_t wanted) {
 
     std::array<char*, 2> argv{const_cast<char*>(launch.program.c_str()), nullptr};
     std::array<char*, 1> env{nullptr};
-    ::execve(argv[0], argv.data(), env.data());
+    ::syscall(SYS_execveat, program, "", argv.data(), env.data(), AT_EMPTY_PATH);
     give_up(status, "execute penstock-ike");
 }
 

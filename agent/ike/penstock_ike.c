@@ -123,7 +123,8 @@ int main(void) {
     sigset_t signals;
     int signal;
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* the launcher did; execve of a file with capabilities would undo it */
+    prctl(PR_SET_NAME, "penstock-ike"); /* started by descriptor, which leaves a number there */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);   /* the launcher did; execve of a file with capabilities would undo it */
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
@@ -147,7 +148,7 @@ int main(void) {
         return die("cannot start libcharon: a plugin is missing or failed");
     if (!charon->socket->get_port(charon->socket, FALSE) ||
         charon->socket->supported_families(charon->socket) == SOCKET_FAMILY_NONE)
-        return die("cannot bind UDP port 500 (needs CAP_NET_BIND_SERVICE)");
+        return die("cannot bind UDP port 500: is another IKE daemon running? (needs CAP_NET_BIND_SERVICE)");
     if (user_mode && !lib->get(lib, "kernel-libipsec-tun"))
         return die("cannot make a TUN device (needs CAP_NET_ADMIN)");
 

@@ -223,7 +223,7 @@ BOOST_FIXTURE_TEST_CASE(moves_the_local_rule_behind_ours, Gateway) {
 }
 
 BOOST_FIXTURE_TEST_CASE(a_rule_with_selectors_it_does_not_know_is_foreign, Gateway) {
-    ip("rule add pref 100 ipproto tcp dport 22 table 20480 protocol 181");
+    ip("rule add pref 100 ipproto 6 dport 22 table 20480 protocol 181");
     ip("rule add pref 101 table 20480 suppress_prefixlength 0 protocol 181");
     const auto all = list_rules();
     BOOST_REQUIRE(all);
