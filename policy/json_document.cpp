@@ -66,6 +66,8 @@ Result<Document> parse_json(std::string_view bytes, std::string_view what, Limit
     // nlohmann's lexer takes a NUL for the end of the input, so that bytes could hide behind one.
     if (const auto nul = bytes.find('\0'); nul != bytes.npos)
         return fail(std::string(what) + ": holds a NUL at byte " + std::to_string(nul));
+    if (bytes.empty()) // the parser's own sentence for this differs between its versions
+        return fail(std::string(what) + ": ends too early (cut off?) at byte 0");
     Handler handler(text_limit);
     const bool ok = Json::sax_parse(bytes.begin(), bytes.end(), &handler, Json::input_format_t::json, /*strict=*/true);
     if (!ok || !handler.builder.complete())

@@ -3,14 +3,51 @@
 #include "agent/net/sysctl.hpp"
 #include "tests/unit/net_namespace.hpp"
 
+#include <csignal>
 #include <net/if_arp.h>
+#include <sched.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <string>
 
 using namespace penstock;
 using namespace penstock::net;
 namespace utf = boost::unit_test;
+
+namespace {
+
+// A process in a network namespace of its own, as long as this lives.
+struct OtherNamespace {
+    pid_t pid;
+    OtherNamespace() {
+        std::array<int, 2> ready{};
+        BOOST_REQUIRE(pipe(ready.data()) == 0);
+        pid = fork();
+        if (pid == 0) {
+            const char told = unshare(CLONE_NEWNET) == 0 ? 1 : 0;
+            [[maybe_unused]] const auto written = write(ready[1], &told, 1);
+            for (;;)
+                pause();
+        }
+        char told = 0;
+        BOOST_REQUIRE(read(ready[0], &told, 1) == 1);
+        close(ready[0]);
+        close(ready[1]);
+        BOOST_REQUIRE(told == 1);
+    }
+    ~OtherNamespace() {
+        kill(pid, SIGKILL);
+        waitpid(pid, nullptr, 0);
+    }
+    OtherNamespace(const OtherNamespace&) = delete;
+    OtherNamespace& operator=(const OtherNamespace&) = delete;
+};
+
+} // namespace
 
 BOOST_AUTO_TEST_SUITE(net_links, *utf::precondition(test::can_make_namespaces))
 
@@ -44,7 +81,8 @@ BOOST_FIXTURE_TEST_CASE(sees_that_a_link_is_switched_on_and_has_another_mtu, tes
 }
 
 BOOST_FIXTURE_TEST_CASE(hides_the_index_of_a_peer_in_another_namespace, test::NetworkNamespace) {
-    ip("link add lan0 type veth peer name dev0 netns 1");
+    const OtherNamespace other;
+    ip("link add lan0 type veth peer name dev0 netns " + std::to_string(other.pid));
     const auto lan = find_link("lan0");
     ip("link del lan0");
     BOOST_REQUIRE(lan);
