@@ -13,11 +13,11 @@
 
 /* Part of every pin's path. Raise it when a layout below changes: the agent then builds new maps beside the old ones.
  */
-#define PENSTOCK_ABI_VERSION 1
+#define PENSTOCK_ABI_VERSION 2
 
 #define PENSTOCK_MAX_TUNNELS 16
 #define PENSTOCK_MAX_SELECTORS 64
-#define PENSTOCK_MAX_RULES 32 /* in one block */
+#define PENSTOCK_MAX_RULES 64 /* in one block */
 #define PENSTOCK_FLOW_SETS 4
 #define PENSTOCK_FLOW_WAYS 4
 
@@ -130,7 +130,7 @@ PENSTOCK_SIZE(struct penstock_rule, 40);
 struct penstock_rule_block {
     struct penstock_rule rule[PENSTOCK_MAX_RULES];
 };
-PENSTOCK_SIZE(struct penstock_rule_block, 1280);
+PENSTOCK_SIZE(struct penstock_rule_block, 40 * PENSTOCK_MAX_RULES);
 
 /* ---- map device_state: array, slot -> counters and flows of one device. No device can evict another's flow. ---- */
 

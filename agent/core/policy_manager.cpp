@@ -127,7 +127,7 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
         candidate.devices.push_back(std::move(shown));
     }
     for (const auto& rules : compiled.blocks)
-        candidate.tables.blocks.push_back(to_datapath(rules));
+        candidate.tables.blocks.push_back({.rules = to_datapath(rules)});
     return {};
 }
 

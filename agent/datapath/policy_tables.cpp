@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <linux/membarrier.h>
+#include <netinet/in.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -17,6 +18,35 @@ penstock_mac abi_mac(const MacAddress& mac) {
     penstock_mac out{};
     std::memcpy(out.bytes, mac.bytes.data(), sizeof out.bytes);
     return out;
+}
+
+// What the packet path cannot judge is refused before anything changes.
+Status check(const PolicyTables& tables) {
+    const auto refuse = [](const char* what) { return fail(std::string("the packet path does not know ") + what); };
+    for (const auto& block : tables.blocks) {
+        if (block.rules.size() > kMaxRules)
+            return fail("limit rules_per_device (" + std::to_string(kMaxRules) + ")");
+        if (!block.lan.arp_nd || block.lan.dhcp || block.lan.dns || block.lan.ntp)
+            return refuse("services of the gateway on the LAN yet");
+        if (block.bytes_per_second != 0 || block.packets_per_second != 0)
+            return refuse("rates yet");
+        for (const auto& rule : block.rules) {
+            if (!rule.allow)
+                return refuse("rules that deny yet");
+            if (rule.direction == Direction::from)
+                return refuse("flows that the peer begins yet");
+            if (rule.peer != Peer::network)
+                return refuse("flows between devices yet");
+            if (rule.proto != IPPROTO_TCP && rule.proto != IPPROTO_UDP)
+                return refuse("rules for protocols other than TCP and UDP yet");
+            if (rule.require != Require::none)
+                return refuse("`require` yet");
+        }
+    }
+    for (const auto& device : tables.devices)
+        if (device.ifindex != 0)
+            return refuse("devices that are bound to one LAN yet");
+    return {};
 }
 
 penstock_rule_block abi_block(const std::vector<Rule>& rules) {
@@ -70,6 +100,8 @@ Result<PolicyStore> PolicyStore::make(const Programs& programs) {
 std::uint32_t PolicyStore::generation() const { return gate_.find(PENSTOCK_GATE_GENERATION).value_or(0); }
 
 Status PolicyStore::stage(const PolicyTables& tables) {
+    if (auto ok = check(tables); !ok)
+        return ok;
     std::size_t addresses = 0;
     for (const auto& device : tables.devices)
         addresses += device.addresses.size();
@@ -97,7 +129,7 @@ Status PolicyStore::stage(const PolicyTables& tables) {
         }
     }
     for (std::uint32_t i = 0; i < tables.blocks.size(); i++) {
-        const auto block = abi_block(tables.blocks[i]);
+        const auto block = abi_block(tables.blocks[i].rules);
         if (bpf_map_update_elem(rules->get(), &i, &block, BPF_ANY) != 0)
             return fail_errno("cannot fill the policy map rules");
     }

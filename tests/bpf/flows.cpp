@@ -56,7 +56,7 @@ BOOST_AUTO_TEST_CASE(a_policy_change_takes_a_right_away_in_both_directions_at_on
     BOOST_TEST(gateway.from_device(request()) == "pass");
     BOOST_TEST(gateway.from_device(request6) == "pass");
     auto tables = Gateway::policy();
-    tables.blocks[0] = {rule("tcp", "203.0.113.0/24", 443, 443)};
+    tables.blocks[0].rules = {rule("tcp", "203.0.113.0/24", 443, 443)};
     must(gateway.store.stage(tables));
     BOOST_TEST(gateway.from_device(request()) == "pass"); // staged is not in force
     BOOST_TEST(gateway.to_device(reply()) == "pass");

@@ -14,7 +14,7 @@ namespace utf = boost::unit_test;
 
 void only_rules(Gateway& gateway, const std::vector<datapath::Rule>& rules) {
     auto tables = Gateway::policy();
-    tables.blocks[0] = rules;
+    tables.blocks[0].rules = rules;
     gateway.enforce(tables);
 }
 
@@ -178,8 +178,8 @@ BOOST_AUTO_TEST_CASE(no_packet_sees_half_of_two_policies) {
     const std::vector good{rule("tcp", "203.0.113.0/24", 443, 443)};
     const std::vector bad{rule("tcp", "203.0.113.0/24", 444, 444)};
     auto a = Gateway::policy(), b = a;
-    a.blocks = {good, bad};
-    b.blocks = {bad, good};
+    a.blocks = {{good}, {bad}};
+    b.blocks = {{bad}, {good}};
     b.devices[0].block = 1;
     a.devices[1].block = 1;
     b.devices[1].block = 0;
