@@ -72,7 +72,7 @@ class Bundles:
 
     def without_readings(self) -> Path:
         """Thermostats lose the right to send readings (udp/5683)."""
-        return self.make("without-readings", replace={"allow: [telemetry, readings]": "allow: [telemetry]"})
+        return self.make("without-readings", replace={"allow: [telemetry, readings,": "allow: [telemetry,"})
 
     def tampered(self) -> Path:
         """Properly signed, then one port changed inside the payload."""

@@ -63,6 +63,14 @@ def udp(src: str, dst: str, sport: int, dport: int, data: bytes) -> bytes:
     return head[:6] + struct.pack("!H", value) + data
 
 
+def tcp(src: str, dst: str, sport: int, dport: int, data: bytes = b"", flags: int = 0x18, seq: int = 1, ack: int = 1) -> bytes:
+    """A segment with its checksum; PSH and ACK unless told otherwise."""
+    head = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 64240, 0, 0)
+    length = len(head) + len(data)
+    pseudo = ip_bytes(src) + ip_bytes(dst) + (struct.pack("!II", length, TCP) if ":" in src else struct.pack("!BBH", 0, TCP, length))
+    return head[:16] + struct.pack("!H", checksum(pseudo + head + data)) + head[18:] + data
+
+
 def udp_frame(eth_dst: str, eth_src: str, src: str, dst: str, sport: int, dport: int, data: bytes) -> bytes:
     datagram = udp(src, dst, sport, dport, data)
     if ":" in src:

@@ -11,13 +11,14 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from . import strongswan
+from . import noise, strongswan
 from . import topology as net
 from .agent import Agent
 from .bundles import Bundles
 from .capture import Capture, Frame
 from .echo import EchoServer
 from .flow import Flow
+from .hub import Hub
 from .pki import Authority
 from .probe import Target
 from .system import LabError, umount, wait_until
@@ -98,6 +99,7 @@ class Lab:
         self.frames: list[Frame] = []
         self._agent: Agent | None = None
         self._bundles: Bundles | None = None
+        self._hub: Hub | None = None
 
     def __enter__(self) -> "Lab":
         for signum in (signal.SIGTERM, signal.SIGHUP):
@@ -141,6 +143,17 @@ class Lab:
         if self._bundles is None:
             self._bundles = Bundles(self.build / "bin" / "penstock", self.directory / "bundles")
         return self._bundles
+
+    @property
+    def hub(self) -> Hub:
+        """The cloud's real servers, started on first use."""
+        if self._hub is None:
+            self._hub = Hub.start(self.directory / "hub", self.topology.cloud, self.authority, 10 * self.slowness)
+        return self._hub
+
+    def make_noise(self) -> None:
+        """From now on the LAN is as noisy as real ones are."""
+        noise.start(self.topology.of(net.BULB), 100 / self.slowness)
 
     def flow(self, device: Device, target: Target, rate: float) -> Flow:
         source = device.address(6 if ":" in target.address else 4)

@@ -47,6 +47,7 @@ def show(lab: Lab, arguments: argparse.Namespace) -> bool:
     print(f"penstock on kernel {platform.release()}, ESP {esp}. Lab {lab.id}: devices, gateway, provider and cloud in network namespaces.\n")
     print(table.head(), flush=True)
     stage = Stage(lab, table.Printer())
+    lab.make_noise()
     for scene in SCENES:
         print(table.heading(scene.__doc__ or ""), flush=True)
         stage.play(scene)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import time
 
-from . import probe
+from . import noise, probe, provider
+from .hub import READING
 from .stage import READINGS4, READINGS6, TELEMETRY4, TELEMETRY6, VIDEO4, VIDEO6, Stage
 from .system import LabError, die_with_parent, wait_until
-from .topology import CAMERA, INTRUDER, THERMOSTAT
+from .topology import BULB, CAMERA, INTRUDER, THERMOSTAT
 
 FIRST_PACKET_LIMIT = 0.5
 GAP_LIMIT = 3.0
@@ -53,6 +55,52 @@ def policy(stage: Stage) -> None:
         stage.ask(CAMERA, target, "allow", True)
     for target in (READINGS4, READINGS6, TELEMETRY4, TELEMETRY6):
         stage.ask(CAMERA, target, "deny", False)
+
+
+def services(stage: Stage) -> None:
+    """Real clients and servers: HTTP with mutual TLS, MQTT over TLS, CoAP over DTLS; and what happens to their twins without."""
+    stage.open()
+    hub = stage.lab.hub
+    for version in (4, 6):
+        stage.use(THERMOSTAT, f"curl, mutual TLS, IPv{version}", "allow", lambda device, limit: hub.post(device, limit, True, version), True)
+        stage.use(THERMOSTAT, f"mosquitto_pub, TLS, IPv{version}", "allow", lambda device, limit: hub.publish(device, limit, True, version), True)
+    stage.use(THERMOSTAT, "coap-client, DTLS", "allow", lambda device, limit: hub.put(device, limit, True), True)
+    for name, attempt in (("curl without TLS", hub.post), ("mosquitto_pub without TLS", hub.publish), ("coap-client without DTLS", hub.put)):
+        stage.use(THERMOSTAT, name, "deny", lambda device, limit: attempt(device, limit, False), False)
+    stage.use(CAMERA, "curl, mutual TLS", "deny", lambda device, limit: hub.post(device, limit, True), False)
+    noted = [line for line in hub.readings() if line.startswith("https CN=thermostat") and READING in line]
+    stage.row("cloud", "what nginx noted", "-", f"{len(noted)} readings", None, "" if len(noted) == 2 else "not the two that curl posted")
+
+
+def everyday_noise(stage: Stage) -> None:
+    """A bulb says what real devices say while they are set up, all of it at once: only its allowed NTP may leave, in ESP."""
+    stage.open()
+    lab = stage.lab
+    frames = noise.all_frames()
+    allowed = sum(map(noise.is_ntp, frames))
+    place = lab.watch()
+    noise.send(lab.topology.of(BULB), frames, 0.0005)
+    time.sleep(stage.refusal)
+    verdict = lab.since(place)
+    what = f"{len(frames)} frames" + (f", {len(noise.captures())} captures" if noise.captures() else "")
+    stage.row(BULB.name, what, f"allow {allowed} NTP, deny", f"{verdict.esp} left in ESP", verdict,
+              "" if 0 < verdict.esp <= allowed else f"{verdict.esp} ESP frames for {allowed} allowed ones")
+
+
+def uplink_renews(stage: Stage) -> None:
+    """The gate stays closed and the gateway still lives: its uplink's DHCP client gets and renews its lease."""
+    stage.open()
+    lab = stage.lab
+    directory, place = lab.directory / "provider", lab.watch()
+    lab.agent.cli("tunnel", "down", "cloud")
+    with provider.provider(lab.topology.isp, directory) as server, provider.dhcp_client(lab.topology.gateway, directory) as client:
+        leased = client.wait_for("lease of", 0, 8 * lab.slowness)
+        client.signal(signal.SIGUSR1)
+        renewed = client.wait_for("lease of", 1, 8 * lab.slowness)
+    verdict = lab.since(place)
+    stage.row("gateway", "DHCP on the uplink, tunnel down", "essential", "leased and renewed" if renewed else "no lease", verdict,
+              "" if leased and renewed else "no lease", "" if verdict.kinds["dhcp"] >= 3 else "fewer DHCP requests than that takes")
+    stage.restart_tunnel()
 
 
 def strangers(stage: Stage) -> None:
@@ -181,4 +229,5 @@ def bad_bundles(stage: Stage) -> None:
     stage.ask(THERMOSTAT, READINGS4, "allow", True, f"{READINGS4}, after all that")
 
 
-SCENES = (start, policy, strangers, tunnel_down, peer_silent, kill_penstockd, kill_penstock_ike, right_taken_away, bad_bundles)
+SCENES = (start, policy, services, everyday_noise, strangers, tunnel_down, uplink_renews, peer_silent, kill_penstockd, kill_penstock_ike,
+          right_taken_away, bad_bundles)

@@ -10,9 +10,10 @@ from typing import Any
 from . import probe
 from . import topology as net
 from .flow import FlowReport
+from .hub import STORED
 from .lab import Lab
 from .probe import ANSWERED, Target
-from .system import LabError, wait_until
+from .system import LabError, Namespace, wait_until
 from .topology import Device
 from .witness import Verdict
 
@@ -81,6 +82,17 @@ class Stage:
         verdict = self.lab.since(place)
         problems = self._nothing(verdict, tag)
         return self.row(sender.name, tried, policy, "reached the cloud" if problems[1] else "dropped", verdict, *problems)
+
+    def use(self, device: Device, tried: str, policy: str, attempt: Callable[[Namespace, float], str], allowed: bool) -> Row:
+        """One attempt with a real client, which says `stored` only if the server did."""
+        place = self.lab.watch()
+        result = attempt(self.lab.topology.of(device), 3.0 * self.lab.slowness if allowed else 2 * self.refusal)
+        verdict = self.lab.since(place)
+        if allowed:
+            problems = ["" if result == STORED else "not stored", "" if verdict.esp else "no ESP on the wire"]
+        else:
+            problems = ["it left in ESP" if verdict.esp else "", "stored" if result == STORED else ""]
+        return self.row(device.name, tried, policy, result, verdict, *problems)
 
     def _nothing(self, verdict: Verdict, tag: bytes) -> list[str]:
         return ["it left in ESP" if verdict.esp else "", "it reached the cloud" if self.lab.echo.was_reached_by(tag) else ""]

@@ -4,8 +4,10 @@
       10.20.0.12    |                                            v
     camera-7 -------+-- br0 -- lan0 [ gateway ] wan0 --------- up0 [ isp ] cl0 ------- wan0 [ cloud ] lo
       10.20.0.7     |  switch  10.20.0.1      198.51.100.2     198.51.100.1  192.0.2.1    192.0.2.2   203.0.113.10
-    intruder -------+          fd20::1        2001:db8:51::2   ...:51::1     ...:2::1     ...:2::2    203.0.113.20
-      10.20.0.66                                                                                      2001:db8:203::10, ::20
+    intruder -------+          fd20::1        2001:db8:51::2   ...:51::1     ...:2::1     ...:2::2    203.0.113.20, .30
+      10.20.0.66    |                                                                                 2001:db8:203::10, ::20, ::30
+    bulb-3 ---------+
+      10.20.0.3
 
 Every box in [] and every device is a network namespace with a random suffix. The isp also routes the services' addresses
 in clear to the cloud: what leaks, arrives and is answered, so that a leak cannot hide behind a missing route.
@@ -25,6 +27,7 @@ CLOUD4, CLOUD6 = "192.0.2.2", "2001:db8:2::2"
 SERVICES4, SERVICES6 = "203.0.113.0/24", "2001:db8:203::/64"
 TELEMETRY4, TELEMETRY6 = "203.0.113.10", "2001:db8:203::10"
 VIDEO4, VIDEO6 = "203.0.113.20", "2001:db8:203::20"
+HUB4, HUB6 = "203.0.113.30", "2001:db8:203::30"
 UDP_PORTS = (5683, 4000, 123)
 TCP_PORTS = (8883, 443, 22)
 
@@ -45,7 +48,8 @@ class Device:
 THERMOSTAT = Device("thermostat-12", "02:00:00:00:00:12", "10.20.0.12", "fd20::12")
 CAMERA = Device("camera-7", "02:00:00:00:00:07", "10.20.0.7", "fd20::7")
 INTRUDER = Device("intruder", "02:00:00:00:00:66", "10.20.0.66", "fd20::66")
-DEVICES = (THERMOSTAT, CAMERA, INTRUDER)
+BULB = Device("bulb-3", "02:00:00:00:00:03", "10.20.0.3", "fd20::3")  # speaks all the time, see noise.py
+DEVICES = (THERMOSTAT, CAMERA, INTRUDER, BULB)
 
 
 class Topology:
@@ -109,6 +113,8 @@ class Topology:
             addr add {VIDEO4}/32 dev lo
             addr add {TELEMETRY6}/128 dev lo nodad
             addr add {VIDEO6}/128 dev lo nodad
+            addr add {HUB4}/32 dev lo
+            addr add {HUB6}/128 dev lo nodad
             route add default via 192.0.2.1
             route add default via 2001:db8:2::1""")
         self.gateway.ip(f"""link set lo up

@@ -1,7 +1,7 @@
 """The independent judge: reads what the far end of the uplink's wire recorded and believes nobody but that.
 
 Every frame from the gateway is ESP to a peer with an SPI the agent logged, or one of the gateway's own enumerated flows
-(IKE, and ARP/ND/MLD of the uplink's own addresses). Anything else is CLEAR, and so is any frame, ESP too, in which the marker
+(IKE, and ARP/ND/MLD/DHCP of the uplink's own addresses). Anything else is CLEAR, and so is any frame, ESP too, in which the marker
 of the lab's flows, a device's MAC, IPv6 address or name can be read.
 """
 
@@ -23,7 +23,7 @@ _ROUTER_SOLICIT, _NEIGHBOUR_SOLICIT, _NEIGHBOUR_ADVERT, _MLD2_REPORT = 133, 135,
 
 @dataclass(frozen=True)
 class Finding:
-    """What one frame was. kind: esp, ike, arp, nd, mld or clear."""
+    """What one frame was. kind: esp, ike, arp, nd, mld, dhcp or clear."""
 
     kind: str
     detail: str = ""
@@ -52,7 +52,7 @@ class Expectation:
 
     def secrets(self) -> list[tuple[str, bytes]]:
         """Byte strings too long to appear by chance, even in ciphertext."""
-        found = [("the marker", self.marker), ("the marker as text", self.marker.hex().encode())]
+        found = [("the marker", self.marker), ("the marker as text", self.marker.hex().encode()), ("a reading", b'"temperature":')]
         for device in self.devices:
             found += [(f"{device.name}'s MAC", mac_bytes(device.mac)), (f"{device.name}'s IPv6 address", ip_bytes(device.v6)),
                       (f"the name {device.name}", device.name.encode()), (f"{device.name}'s address as text", device.v4.encode())]
@@ -112,6 +112,8 @@ class Judge:
             return clear
         if packet.protocol == ICMPV6 and packet.version == 6:
             return self._own_icmpv6(packet) or clear
+        if packet.ports == (68, 67):
+            return Finding("dhcp") if self._own_dhcp(packet) else clear
         if not self._expect.own(packet.src) or packet.dst not in self._expect.peers:
             return clear
         key = (packet.src, packet.dst, packet.protocol, packet.ident)
@@ -154,6 +156,15 @@ class Judge:
         sender_mac, sender, target = arp[8:14], ip_text(arp[14:18]), ip_text(arp[24:28])
         ours = sender in self._expect.uplink or sender == "0.0.0.0"  # 0.0.0.0: duplicate address detection
         return sender_mac == mac_bytes(self._expect.uplink_mac) and ours and target in self._expect.neighbours | self._expect.uplink
+
+    def _own_dhcp(self, packet: Packet) -> bool:
+        """A request (RFC 2131) for the uplink's own MAC, from no address yet or from its own, whole, to whoever answers on this wire."""
+        data = packet.payload[8:]
+        if packet.version != 4 or packet.protocol != UDP or packet.more or not packet.first or len(data) < 240:
+            return False
+        source = packet.src == "0.0.0.0" or self._expect.own(packet.src)
+        target = packet.dst == "255.255.255.255" or packet.dst in self._expect.neighbours
+        return source and target and data[:3] == b"\1\1\6" and data[28:34] == mac_bytes(self._expect.uplink_mac)
 
     def _own_icmpv6(self, packet: Packet) -> Finding | None:
         data = packet.payload
@@ -198,7 +209,8 @@ class Verdict:
             return f"CLEAR x{len(self.clear)}: {self.clear[0]}"
         if self.spis:
             return "ESP " + ", ".join(self.spis)
-        return "nothing but IKE" if self.kinds["ike"] else "nothing"
+        own = [kind.upper() for kind in ("ike", "dhcp") if self.kinds[kind]]
+        return f"nothing but {' and '.join(own)}" if own else "nothing"
 
 
 def judge(frames: Iterable[Frame], expect: Expectation, spis: Iterable[str]) -> Verdict:

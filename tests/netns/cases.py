@@ -60,6 +60,7 @@ def judge_knows_clear_frames(stage: Stage) -> None:
         "another MAC": good_esp[:6] + bytes(6) + good_esp[12:],
         "a device's datagram": udp_frame(ISP_MAC, UPLINK_MAC, THERMOSTAT.v4, "203.0.113.10", 1, 2, b"x"),
         "the same over IPv6": udp_frame(ISP_MAC, UPLINK_MAC, THERMOSTAT.v6, "2001:db8:203::10", 1, 2, b"x"),
+        "DHCP for another": udp_frame(ISP_MAC, UPLINK_MAC, "0.0.0.0", "255.255.255.255", 68, 67, b"\1\1\6" + bytes(25) + bytes(6) + bytes(206)),
         "DNS of the gateway": udp_frame(ISP_MAC, UPLINK_MAC, UPLINK4, "192.0.2.53", 5353, 53, b"camera-7.example"),
         "an ICMP error": ethernet(ISP_MAC, UPLINK_MAC, ETH_P_IP, ipv4(UPLINK4, CLOUD4, 1, b"\3\1" + bytes(6) + ipv4("203.0.113.10", THERMOSTAT.v4, 17, b""))),
         "junk at the IKE port": udp_frame(ISP_MAC, UPLINK_MAC, UPLINK4, CLOUD4, 500, 500, bytes(64)),
@@ -131,7 +132,7 @@ def status_tells_the_truth(stage: Stage) -> None:
     verdict, status, tunnel = lab.since(place), agent.json("status"), agent.tunnel()
     must(status["gate"]["state"] == "closed", f"gate: {status['gate']}")
     must(status["policy"]["version"] == lab.bundles.version, f"policy: {status['policy']}, pushed {lab.bundles.version}")
-    must(status["devices"] == 2, f"devices: {status['devices']}")
+    must(status["devices"] == 3, f"devices: {status['devices']}")
     must(tunnel["esp"] == ("kernel" if lab.kernel_esp else "user"), f"esp: {tunnel['esp']}")
     must(tunnel["peer"].startswith(CLOUD4), f"peer: {tunnel['peer']}")
     told = {tunnel["spi_out"].removeprefix("0x").zfill(8)}
@@ -199,6 +200,9 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "lab_carries_stock_strongswan": lab_carries_stock_strongswan,
     "starts_closed_then_fast": as_case(scenes.start),
     "policy_decides": as_case(scenes.policy),
+    "real_services_and_their_twins": as_case(scenes.services),
+    "everyday_noise_stays_inside": as_case(scenes.everyday_noise),
+    "uplink_renews_its_lease": as_case(scenes.uplink_renews),
     "strangers_stay_out": as_case(scenes.strangers),
     "tunnel_down_means_nothing_leaves": as_case(scenes.tunnel_down),
     "silent_peer_means_nothing_in_clear": as_case(scenes.peer_silent),
