@@ -27,11 +27,16 @@ inline constexpr Limit kMaxGateways{"gateways", 256};
 inline constexpr Limit kMaxServices{"services", 4'096};
 inline constexpr Limit kMaxGroups{"groups", 4'096};
 inline constexpr Limit kMaxDevices{"devices", 100'000};
-inline constexpr Limit kMaxPrefixesPerService{"prefixes_per_service", 32};
+inline constexpr Limit kMaxPeersPerService{"peers_per_service", 32}; // entries of `to` or `from`
 inline constexpr Limit kMaxPortsPerService{"ports_per_service", 32};
-inline constexpr Limit kMaxServicesPerGroup{"services_per_group", 32};
+inline constexpr Limit kMaxServicesPerGroup{"services_per_group", 32}; // of `allow`, and of `deny`
 inline constexpr Limit kMaxAddressesPerDevice{"addresses_per_device", 8};
-inline constexpr Limit kMaxRulesPerDevice{"rules_per_device", 32}; // prefixes x ports over the group's services
+inline constexpr Limit kMaxGroupsPerDevice{"groups_per_device", 8};
+inline constexpr Limit kMaxRulesPerDevice{"rules_per_device", 64}; // peers x ports over all services of its groups
+inline constexpr Limit kMaxRules{"rules", 1'000'000};              // of all blocks; devices of equal groups share one
+inline constexpr Limit kMinRate{"min_rate", 1'000};                // bytes a second
+inline constexpr Limit kMaxRate{"max_rate", 1'000'000'000'000};
+inline constexpr Limit kMaxPacketRate{"packet_rate", 1'000'000'000};
 
 inline constexpr Limit kMaxSignatures{"signatures", 64};
 inline constexpr Limit kMaxSignatureBytes{"signature_bytes", 256};

@@ -20,7 +20,13 @@ Result<MacAddress> read_mac(std::string_view text);
 Result<PortRange> read_ports(std::string_view text);
 Result<std::uint64_t> read_number(std::string_view digits); // decimal, no leading zero
 
-// Keys of later versions: when, rate, require, from, deny ...
+Status read_days(std::string_view text, Window& window);     // "mon-fri", "sat,sun"
+Status read_hours(std::string_view text, Window& window);    // "06:00-20:00"; over midnight "22:00-06:00"
+Result<std::uint64_t> read_byte_rate(std::string_view text); // "1mbit", "200kB": bytes a second
+std::string byte_rate_text(std::uint64_t rate);              // what read_byte_rate reads back
+bool is_interface_name(std::string_view text);
+
+// Keys of later versions.
 bool is_later_feature(std::string_view key);
 
 } // namespace penstock::policy

@@ -41,9 +41,16 @@ private:
         std::string name;
         Source at;
     };
+    using References = std::vector<Reference>;
+    struct PeerName { // an item "group:NAME" or "device:NAME" of a service
+        Peer::Kind kind;
+        Reference name;
+    };
     using Value = Document::Value;
     using Names = std::span<const std::string_view>;
 
+    // Of a list of keys whose last one belongs to the payload alone: those of this form.
+    [[nodiscard]] Names mine_of(Names keys) const;
     [[nodiscard]] Source source(Value value) const;
     [[nodiscard]] std::string where(Source at) const; // "policy.yaml:12", or "payload"
     [[nodiscard]] tl::unexpected<Error> wrong(Source at, const std::string& what) const;
@@ -61,14 +68,23 @@ private:
     Status read_header(Value value, const Path& path);
     Status read_files(Value value, const Path& path);
     Status read_at(Value value, const Path& path, Source& at);
+    Status read_references(Value list, const Path& path, const Limit& limit, References& out);
     Status read_service(Value value, const Path& path);
+    Status read_peers(Value value, const Path& path, Service& service, std::vector<PeerName>& names);
+    Status read_require(Value value, const Path& path, Require& require);
     Status read_group(Value value, const Path& path);
+    Status read_when(Value value, const Path& path, Window& window);
+    Status read_rate(Value value, const Path& path, std::uint64_t& rate, bool packets);
+    Status read_lan(Value value, const Path& path, LanChoice& lan);
     Status read_device(Value value, const Path& path);
+    Status read_addresses(Value value, const Path& path, Device& device);
 
     Status finish_header();
     Status finish_services();
     Status finish_groups();
     Status finish_devices();
+    Status finish_peers();
+    Status check_rules() const;
     Status check_device_identities() const;
 
     Form form_;
@@ -77,9 +93,10 @@ private:
     Once<std::uint64_t> version_;
     Once<Time> expires_;
     Once<std::vector<std::string>> gateways_;
-    std::vector<std::vector<Reference>> allows_; // beside policy_.groups
-    std::vector<Reference> device_groups_;       // beside policy_.devices
-    std::vector<std::uint32_t> rules_;           // of each group
+    Once<LanChoice> lan_;
+    std::vector<std::vector<PeerName>> peers_; // beside policy_.services
+    std::vector<References> allows_, denies_;  // beside policy_.groups
+    std::vector<References> device_groups_;    // beside policy_.devices
     Policy policy_;
 };
 

@@ -2,11 +2,10 @@
 #include "policy/reader.hpp"
 
 #include "policy/compile.hpp"
-#include "policy/read_values.hpp"
 
 #include <algorithm>
-#include <array>
 #include <numeric>
+#include <set>
 #include <tuple>
 
 namespace penstock::policy {
@@ -52,9 +51,11 @@ template <class T> Result<std::uint32_t> index_of(const std::vector<T>& sorted, 
 
 Result<Policy> PolicyReader::finish() {
     for (const auto step : {&PolicyReader::finish_header, &PolicyReader::finish_services, &PolicyReader::finish_groups,
-                            &PolicyReader::finish_devices})
+                            &PolicyReader::finish_devices, &PolicyReader::finish_peers})
         if (auto ok = (this->*step)(); !ok)
             return tl::unexpected(ok.error());
+    if (auto ok = check_rules(); !ok)
+        return tl::unexpected(ok.error());
     return std::move(policy_);
 }
 
@@ -77,6 +78,7 @@ Status PolicyReader::finish_header() {
     policy_.version = version_.value;
     policy_.expires = expires_.value;
     policy_.gateways = std::move(gateways_.value);
+    policy_.lan = lan_.value;
     const auto known_file = [&](Source at) { return at.file < policy_.files.size(); };
     const auto all_known = [&](const auto& items) {
         return std::ranges::all_of(items, known_file, [](const auto& item) { return item.at; });
@@ -87,7 +89,9 @@ Status PolicyReader::finish_header() {
 }
 
 Status PolicyReader::finish_services() {
-    reorder(policy_.services, order_by_name(policy_.services));
+    const auto order = order_by_name(policy_.services);
+    reorder(policy_.services, order);
+    reorder(peers_, order);
     if (const Service* service = first_twice(policy_.services))
         return twice("services." + service->name + " is defined twice", service->at, service[1].at);
     return {};
@@ -97,22 +101,27 @@ Status PolicyReader::finish_groups() {
     const auto order = order_by_name(policy_.groups);
     reorder(policy_.groups, order);
     reorder(allows_, order);
+    reorder(denies_, order);
     if (const Group* group = first_twice(policy_.groups))
         return twice("groups." + group->name + " is defined twice", group->at, group[1].at);
+    const auto resolve = [&](const Group& group, const char* key, const References& names,
+                             std::vector<std::uint32_t>& out) -> Status {
+        for (const Reference& name : names) {
+            const auto service = index_of(policy_.services, name.name);
+            if (!service)
+                return wrong(name.at,
+                             "groups." + group.name + "." + key + ": the service " + service.error().message());
+            out.push_back(*service);
+        }
+        std::ranges::sort(out);
+        return {};
+    };
     for (std::size_t i = 0; i < policy_.groups.size(); i++) {
         Group& group = policy_.groups[i];
-        for (const Reference& allow : allows_[i]) {
-            const auto service = index_of(policy_.services, allow.name);
-            if (!service)
-                return wrong(allow.at, "groups." + group.name + ".allow: the service " + service.error().message());
-            group.allow.push_back(*service);
-        }
-        std::ranges::sort(group.allow);
-        const auto rules = compile_group(policy_, group).size();
-        if (rules > kMaxRulesPerDevice.value)
-            return wrong(group.at, "groups." + group.name + " compiles to " + std::to_string(rules) +
-                                       " rules (prefixes x ports of all its services), more than the " +
-                                       describe(kMaxRulesPerDevice) + "; join prefixes or port ranges");
+        if (auto ok = resolve(group, "allow", allows_[i], group.allow); !ok)
+            return ok;
+        if (auto ok = resolve(group, "deny", denies_[i], group.deny); !ok)
+            return ok;
     }
     return {};
 }
@@ -124,54 +133,53 @@ Status PolicyReader::finish_devices() {
     if (const Device* device = first_twice(policy_.devices))
         return twice("devices." + device->name + " is defined twice", device->at, device[1].at);
     for (std::size_t i = 0; i < policy_.devices.size(); i++) {
-        const auto group = index_of(policy_.groups, device_groups_[i].name);
-        if (!group)
-            return wrong(device_groups_[i].at,
-                         "devices." + policy_.devices[i].name + ".group: the group " + group.error().message());
-        policy_.devices[i].group = *group;
+        Device& device = policy_.devices[i];
+        for (const Reference& name : device_groups_[i]) {
+            const auto group = index_of(policy_.groups, name.name);
+            if (!group)
+                return wrong(name.at, "devices." + device.name + ".group: the group " + group.error().message());
+            device.groups.push_back(*group);
+        }
+        std::ranges::sort(device.groups);
     }
     return check_device_identities();
 }
 
-Status PolicyReader::check_device_identities() const {
-    const auto conflict = [&](const std::string& what, const Device& a, const Device& b) {
-        const bool swap = b.at < a.at;
-        const Device &first = swap ? b : a, &second = swap ? a : b;
-        return twice("devices." + second.name + ": " + what + " belongs to devices." + first.name + " already",
-                     first.at, second.at);
-    };
-    struct Owned {
-        std::array<std::uint8_t, 16> bytes;
-        const Device* device;
-    };
-    std::vector<Owned> macs, addresses;
-    for (const Device& device : policy_.devices) {
-        Owned mac{{}, &device};
-        std::ranges::copy(device.mac.bytes, mac.bytes.begin());
-        macs.push_back(mac);
-        for (const IpAddress& address : device.addresses)
-            addresses.push_back({address.mapped(), &device});
-    }
-    std::ranges::sort(macs, {}, &Owned::bytes);
-    std::ranges::sort(addresses, {}, &Owned::bytes);
-    if (const auto same = std::ranges::adjacent_find(macs, {}, &Owned::bytes); same != macs.end())
-        return conflict("the MAC " + same->device->mac.str(), *same->device, *same[1].device);
-    if (const auto same = std::ranges::adjacent_find(addresses, {}, &Owned::bytes); same != addresses.end()) {
-        for (const IpAddress& address : same->device->addresses)
-            if (address.mapped() == same->bytes)
-                return conflict("the address " + address.str(), *same->device, *same[1].device);
-    }
-    // A service is behind the tunnel and a device is on the LAN: one address cannot be both.
-    for (const Service& service : policy_.services)
-        for (const IpPrefix& prefix : service.to) {
-            if (prefix.length != prefix.address.bits())
-                continue;
-            const auto found = std::ranges::lower_bound(addresses, prefix.address.mapped(), {}, &Owned::bytes);
-            if (found != addresses.end() && found->bytes == prefix.address.mapped())
-                return wrong(found->device->at, "devices." + found->device->name + ": the address " +
-                                                    prefix.address.str() + " is also where services." + service.name +
-                                                    " is reached; one of the two is wrong");
+// Needs the groups and devices in their order.
+Status PolicyReader::finish_peers() {
+    for (std::size_t i = 0; i < policy_.services.size(); i++) {
+        Service& service = policy_.services[i];
+        for (const PeerName& peer : peers_[i]) {
+            const bool group = peer.kind == Peer::Kind::group;
+            const auto index =
+                group ? index_of(policy_.groups, peer.name.name) : index_of(policy_.devices, peer.name.name);
+            if (!index)
+                return wrong(peer.name.at, "services." + service.name +
+                                               (service.direction == Direction::to ? ".to" : ".from") + ": the " +
+                                               (group ? "group " : "device ") + index.error().message());
+            service.peers.push_back({peer.kind, {}, *index});
         }
+        std::ranges::sort(service.peers);
+    }
+    return {};
+}
+
+Status PolicyReader::check_rules() const {
+    std::set<std::vector<std::uint32_t>> seen;
+    std::size_t total = 0;
+    for (const Device& device : policy_.devices) {
+        if (!seen.insert(device.groups).second)
+            continue;
+        const auto rules = compile_block(policy_, device.groups).rules.size();
+        total += rules;
+        if (rules > kMaxRulesPerDevice.value)
+            return wrong(device.at, "devices." + device.name + ": its groups compile to " + std::to_string(rules) +
+                                        " rules (peers x ports of all their services), more than the " +
+                                        describe(kMaxRulesPerDevice) + "; join prefixes or port ranges");
+        if (total > kMaxRules.value)
+            return wrong(device.at, "devices." + device.name + ": with it the policy has more than the " +
+                                        describe(kMaxRules) + "; let more devices share their groups");
+    }
     return {};
 }
 

@@ -79,8 +79,6 @@ struct Question {
 
 // From a file: what the policy in it says, whatever the gateway does at the moment.
 Result<Json> explain_from_file(const Question& question) {
-    if (!question.from.empty())
-        return fail("services from the cloud to a device are not supported by this version of penstock");
     const auto bytes = read_file(question.bundle, policy::kMaxEnvelopeBytes.value);
     if (!bytes)
         return tl::unexpected(bytes.error());
@@ -90,14 +88,11 @@ Result<Json> explain_from_file(const Question& question) {
     const auto rules = policy::from_payload(envelope->payload);
     if (!rules)
         return fail(question.bundle, Error(rules.error()));
-    const auto to = IpAddress::parse(question.to);
-    if (!to)
-        return tl::unexpected(to.error());
-    const auto proto = policy::proto_from_name(question.proto);
-    if (!proto || question.port == 0 || question.port > 65535)
-        return fail("say --proto tcp or udp, and --port 1 to 65535");
-    const auto verdict =
-        policy::explain(*rules, question.device, *to, *proto, static_cast<std::uint16_t>(question.port));
+    const auto asked =
+        policy::read_question(question.device, question.to, question.from, question.proto, question.port);
+    if (!asked)
+        return tl::unexpected(asked.error());
+    const auto verdict = policy::explain(*rules, policy::now(), *asked);
     if (!verdict)
         return tl::unexpected(verdict.error());
     return Json{{"ok", true},
@@ -114,9 +109,9 @@ void add_explain(CLI::App& app, const std::string& socket, int& exit_code) {
     auto run = command(explain, socket, exit_code);
     explain->add_option("--device", question->device, "name in the policy")->required();
     auto* to = explain->add_option("--to", question->to, "address the device sends to");
-    explain->add_option("--from", question->from, "address in the cloud that sends to the device")->excludes(to);
-    explain->add_option("--proto", question->proto, "tcp or udp")->required();
-    explain->add_option("--port", question->port, "destination port");
+    explain->add_option("--from", question->from, "address that sends to the device")->excludes(to);
+    explain->add_option("--proto", question->proto, "tcp, udp, icmp or icmpv6")->required();
+    explain->add_option("--port", question->port, "destination port; of ICMP, the type");
     explain->add_option("--bundle", question->bundle, "ask this bundle, not the gateway");
     explain->callback([question, run] {
         auto answer = question->bundle.empty() ? run->ask({{"op", "explain"},

@@ -3,6 +3,7 @@
 #include "agent/base/file.hpp"
 #include "policy/bundle/encoding.hpp"
 #include "policy/bundle/verify.hpp"
+#include "policy/not_yet.hpp"
 #include "policy/payload.hpp"
 #include "policy/yaml.hpp"
 
@@ -118,6 +119,8 @@ Answer build(const Options& options) {
     const auto policy = load_yaml(options.sources);
     if (!policy)
         return failure(policy.error());
+    if (auto supported = check_supported(*policy); !supported)
+        return failure(supported.error());
     const Envelope envelope{std::string(kPolicyPayloadType), to_payload(*policy), {}};
     if (const auto again = from_payload(envelope.payload); !again)
         return failure(again.error());
@@ -164,10 +167,13 @@ Result<Answer> describe_content(const Envelope& envelope) {
                   plural(policy->groups.size(), "group") + ", " + plural(policy->devices.size(), "device");
     for (const Service& service : policy->services) {
         answer.text += "\n  " + service.name + " (" + policy->cite(service.at) + "):";
-        for (const auto& prefix : service.to)
-            answer.text += " " + prefix.str();
+        answer.text += service.direction == Direction::to ? " to" : " from";
+        for (const auto& peer : service.peers)
+            answer.text += " " + policy->str(peer);
         for (const auto& ports : service.ports)
             answer.text += " " + ports.str();
+        if (service.require != Require::none)
+            answer.text += " require " + std::string(require_name(service.require));
     }
     answer.json = {{"kind", "policy"},
                    {"fleet", policy->fleet},
@@ -237,6 +243,8 @@ Answer verify_bundle(const Options& options, bool with_last_version) {
     if (!verified)
         return refusal(options.file + ": " + verified.error().message, refusal_name(verified.error().refusal));
     const Policy& policy = verified->policy;
+    if (const auto supported = check_supported(policy); !supported)
+        return refusal(options.file + ": " + supported.error().message(), refusal_name(Refusal::gateway_unable));
     return {"valid: " + policy.title() + ", expires " + format_time(policy.expires) + ", signed by " +
                 plural(verified->signers.size(), "key") + " (needed " + std::to_string(root->policy.threshold) + ")",
             {{"fleet", policy.fleet},

@@ -1,7 +1,7 @@
 #include "agent/core/agent.hpp"
 
-#include "agent/core/machine.hpp"
-#include "agent/core/preflight.hpp"
+#include "agent/base/file.hpp"
+#include "policy/bundle/root.hpp"
 
 #include <arpa/inet.h>
 #include <cstdio>
@@ -23,6 +23,17 @@ Agent::~Agent() {
     worker_.reset();
 }
 
+Status Agent::check(const Config& config) {
+    if (auto ok = IkeSupervisor::check(config); !ok)
+        return ok;
+    auto text = read_file(config.root, policy::kMaxRootBytes.value);
+    if (!text)
+        return tl::unexpected(text.error());
+    if (auto root = policy::load_root(*text); !root)
+        return fail(config.root.string(), std::move(root.error()));
+    return {};
+}
+
 Status Agent::choose_esp() {
     bool user = config_.esp == EspMode::user;
     if (config_.esp != EspMode::user) {
@@ -39,20 +50,6 @@ Status Agent::choose_esp() {
 }
 
 Status Agent::start() {
-    auto ok = check_bpf();
-    if (ok)
-        ok = check_xfrm();
-    if (ok)
-        ok = close_gate();
-    if (!ok) {
-        if (auto shut = shut_forwarding(config_); !shut)
-            return fail(ok.error().message() + "; and forwarding cannot be switched off: " + shut.error().message());
-        return fail("the gate cannot be put up, so the LAN's forwarding is switched off", std::move(ok.error()));
-    }
-    return begin();
-}
-
-Status Agent::close_gate() {
     std::error_code error;
     std::filesystem::create_directories(config_.state, error);
     if (error)
@@ -82,12 +79,6 @@ Status Agent::close_gate() {
     // A gate that cannot close is said, and tried again: an interface may come later, and nothing is forwarded
     // meanwhile.
     reconcile();
-    return {};
-}
-
-Status Agent::begin() {
-    for (const auto& why : preflight(config_).wrong)
-        events_.add(log::Level::error, "configuration_problem", {{"why", why}});
     if (auto ok = policies_->load_stored(); !ok)
         return ok;
     if (auto ok = ipsec_->adopt(); !ok)
@@ -95,8 +86,7 @@ Status Agent::begin() {
     reconcile();
     if (auto ok = watch(); !ok)
         return ok;
-    ike_->start();
-    return {};
+    return ike_->start();
 }
 
 Status Agent::watch() {
@@ -186,6 +176,7 @@ void Agent::tick() {
         if (auto ok = ike_->expire(id.destination, id.spi, true); !ok)
             events_.add(log::Level::warning, "ike_channel", {{"why", ok.error().message()}});
     policies_->check_expiry();
+    policies_->check_windows();
     reconcile();
 }
 

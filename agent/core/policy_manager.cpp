@@ -1,6 +1,8 @@
 #include "agent/core/policy_manager.hpp"
 
 #include "agent/base/file.hpp"
+#include "agent/core/to_tables.hpp"
+#include "policy/not_yet.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -17,17 +19,10 @@ std::filesystem::path bundle_path(const Config& config) { return config.state / 
 // Beside the bundle, so that a bundle that is lost or spoiled does not take the memory of its version with it.
 std::filesystem::path last_path(const Config& config) { return config.state / "policy.last"; }
 
-static_assert(policy::kMaxRulesPerDevice.value <= datapath::kMaxRules, "a device's rules fit one block");
-
-std::vector<datapath::Rule> to_datapath(const policy::RuleBlock& rules) {
-    std::vector<datapath::Rule> out;
-    out.reserve(rules.size());
-    for (const auto& rule : rules)
-        out.push_back({.address = rule.address,
-                       .prefix_length = rule.prefix_length,
-                       .proto = static_cast<std::uint8_t>(rule.proto),
-                       .port_low = rule.port_lo,
-                       .port_high = rule.port_hi});
+std::string group_names(const policy::Policy& policy, const policy::Device& device) {
+    std::string out;
+    for (const auto group : device.groups)
+        out += (out.empty() ? "" : ", ") + policy.groups[group].name;
     return out;
 }
 
@@ -87,7 +82,7 @@ PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool ke
     if (!verified)
         return tl::unexpected(verified.error());
     auto candidate = std::make_shared<Candidate>();
-    candidate->verified = std::move(*verified);
+    candidate->verified = std::make_shared<const policy::VerifiedPolicy>(std::move(*verified));
     if (auto ok = fill_tables(*candidate); !ok)
         return unable(ok.error());
     return candidate;
@@ -95,8 +90,12 @@ PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool ke
 
 // A device keeps its slot, and with it counters and flows; a newcomer gets one that no device of this policy has.
 Status PolicyManager::fill_tables(Candidate& candidate) const {
-    const auto& policy = candidate.verified.policy;
-    const auto compiled = policy::compile(policy);
+    const auto& policy = candidate.verified->policy;
+    if (auto ok = policy::check_supported(policy); !ok)
+        return ok;
+    const auto now = policy::now();
+    const auto compiled = policy::compile(policy, now);
+    candidate.schedule = {.compiled_at = now, .next_change = compiled.next_change};
     if (compiled.devices.size() > config_.device_capacity)
         return fail("the policy has " + std::to_string(compiled.devices.size()) + " devices, but [policy] devices in " +
                     config_.file.string() + " allows " + std::to_string(config_.device_capacity) +
@@ -106,6 +105,8 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
         if (const auto kept = slots_.find(device.mac); kept != slots_.end())
             taken.insert(kept->second);
     std::uint32_t next = 0;
+    std::vector<std::uint32_t> slots;
+    slots.reserve(compiled.devices.size());
     for (std::size_t i = 0; i < compiled.devices.size(); i++) {
         const auto& device = compiled.devices[i];
         const auto kept = slots_.find(device.mac);
@@ -115,19 +116,17 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
             candidate.newcomers.push_back(i);
         }
         const auto slot = kept == slots_.end() ? next++ : kept->second;
-        candidate.tables.devices.push_back(
-            {.mac = device.mac, .addresses = device.addresses, .slot = slot, .block = device.block});
+        slots.push_back(slot);
         Device shown{.name = device.name,
                      .mac = device.mac.str(),
                      .addresses = {},
-                     .group = policy.groups[policy.devices[i].group].name,
+                     .group = group_names(policy, policy.devices[i]),
                      .slot = slot};
         for (const auto& address : device.addresses)
             shown.addresses.push_back(address.str());
         candidate.devices.push_back(std::move(shown));
     }
-    for (const auto& rules : compiled.blocks)
-        candidate.tables.blocks.push_back({.rules = to_datapath(rules)});
+    candidate.tables = to_tables(compiled, slots);
     return {};
 }
 
@@ -149,16 +148,13 @@ Status PolicyManager::put_in_force(const Candidate& candidate, const std::string
         return ok;
     if (auto ok = store_.commit(); !ok)
         return ok;
-    digest_in_tables_ = candidate.verified.digest;
+    digest_in_tables_ = candidate.verified->digest;
     return {};
 }
 
-// Nothing is written that is there already: a stored policy comes into force from a disk that is full or read-only too.
 Status PolicyManager::store_last(const Candidate& candidate) const {
-    const auto known = read_last();
-    if (known && known->version == candidate.verified.policy.version && known->digest == candidate.verified.digest)
-        return {};
-    const nlohmann::json last = {{"version", candidate.verified.policy.version}, {"digest", candidate.verified.digest}};
+    const nlohmann::json last = {{"version", candidate.verified->policy.version},
+                                 {"digest", candidate.verified->digest}};
     return write_file_atomically(last_path(config_), last.dump() + "\n");
 }
 
@@ -166,7 +162,7 @@ void PolicyManager::take(std::shared_ptr<Candidate> candidate) {
     in_force_ = std::move(candidate);
     expired_ = false;
     locked_ = false;
-    const auto& policy = in_force_->verified.policy;
+    const auto& policy = in_force_->verified->policy;
     events_.add(log::Level::info, "policy_in_force",
                 {{"fleet", policy.fleet},
                  {"version", policy.version},
@@ -207,7 +203,7 @@ void PolicyManager::push(std::string bundle, bool dry_run, std::function<void(Pu
         job->result = verify(job->bundle, false);
         if (!job->result)
             return;
-        job->unchanged = (*job->result)->verified.digest == digest_in_tables_;
+        job->unchanged = (*job->result)->verified->digest == digest_in_tables_;
         if (!job->dry_run && !job->unchanged)
             job->status = put_in_force(**job->result, &job->bundle);
     };
@@ -221,7 +217,7 @@ void PolicyManager::pushed(const Push& push) {
         events_.add(log::Level::warning, "bundle_refused", {{"refusal", name}, {"why", refused.message}});
         return push.done({fail(refused.message), name, ""});
     }
-    const auto title = (*push.result)->verified.policy.title();
+    const auto title = (*push.result)->verified->policy.title();
     if (push.unchanged)
         return push.done({{}, "", title + " is already in force"});
     if (push.dry_run)
@@ -235,17 +231,55 @@ void PolicyManager::pushed(const Push& push) {
 }
 
 void PolicyManager::check_expiry() {
-    if (!in_force_ || policy::now() < in_force_->verified.policy.expires)
+    if (!in_force_ || policy::now() < in_force_->verified->policy.expires)
         return;
     if (!expired_)
         events_.add(log::Level::error, "policy_expired",
-                    {{"version", in_force_->verified.policy.version},
-                     {"expired", policy::format_time(in_force_->verified.policy.expires)},
+                    {{"version", in_force_->verified->policy.version},
+                     {"expired", policy::format_time(in_force_->verified->policy.expires)},
                      {"effect", config_.lock_on_expiry ? "everything is refused" : "kept in force"},
                      {"mend", "push a newer bundle"}});
     expired_ = true;
     if (config_.lock_on_expiry && !locked_)
         lock();
+}
+
+// The worker compiles what is in force now, unless something else came into force meanwhile.
+void PolicyManager::check_windows() {
+    if (!in_force_ || locked_ || switching_ || !in_force_->schedule.due(policy::now()))
+        return;
+    struct Switch {
+        std::shared_ptr<Candidate> candidate = std::make_shared<Candidate>();
+        bool done = false;
+        Status status;
+    };
+    switching_ = true;
+    auto job = std::make_shared<Switch>();
+    job->candidate->verified = in_force_->verified;
+    const auto work = [this, job] {
+        if (digest_in_tables_ != job->candidate->verified->digest)
+            return;
+        job->status = fill_tables(*job->candidate);
+        if (job->status)
+            job->status = store_.stage(job->candidate->tables);
+        if (job->status)
+            job->status = store_.commit();
+        job->done = job->status.has_value();
+    };
+    worker_.post(work, [this, job] {
+        switching_ = false;
+        if (job->done) {
+            in_force_ = job->candidate;
+            events_.add(log::Level::info, "window_switched",
+                        {{"version", in_force_->verified->policy.version}, {"generation", store_.generation()}});
+        } else if (!job->status) { // rights that should have ended must not go on
+            events_.add(log::Level::error, "window_failed",
+                        {{"why", job->status.error().message()},
+                         {"effect", "everything is refused"},
+                         {"mend", "restart penstockd, or push a bundle"}});
+            lock();
+        }
+    });
 }
 
 void PolicyManager::lock() {

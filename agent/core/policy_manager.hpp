@@ -5,6 +5,7 @@
 #include "agent/base/worker.hpp"
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
+#include "agent/core/schedule.hpp"
 #include "agent/datapath/counters.hpp"
 #include "agent/datapath/policy_tables.hpp"
 #include "policy/bundle/verify.hpp"
@@ -35,13 +36,15 @@ public:
 
     // Looks at the clock: says once, and locks if so configured, when the policy has expired.
     void check_expiry();
+    // Looks at the clock: compiles again when a window of a group has opened or closed, or the clock went back.
+    void check_windows();
     // Takes every right away until the next bundle or restart. Tried again by check_expiry() until it holds.
     void lock();
 
-    [[nodiscard]] const policy::Policy* policy() const { return in_force_ ? &in_force_->verified.policy : nullptr; }
+    [[nodiscard]] const policy::Policy* policy() const { return in_force_ ? &in_force_->verified->policy : nullptr; }
     [[nodiscard]] bool expired() const { return expired_; }
     [[nodiscard]] bool locked() const { return locked_; }
-    [[nodiscard]] const std::string& digest() const { return in_force_->verified.digest; }
+    [[nodiscard]] const std::string& digest() const { return in_force_->verified->digest; }
     struct Device {
         std::string name;
         std::string mac;
@@ -54,7 +57,8 @@ public:
 
 private:
     struct Candidate {
-        policy::VerifiedPolicy verified;
+        std::shared_ptr<const policy::VerifiedPolicy> verified;
+        Schedule schedule;
         datapath::PolicyTables tables;
         std::vector<Device> devices;
         std::vector<std::size_t> newcomers; // of `devices`, those that get a slot of their own now
@@ -88,6 +92,7 @@ private:
     bool expired_ = false;
     bool locked_ = false;
     bool locking_ = false;
+    bool switching_ = false;
 };
 
 } // namespace penstock::core

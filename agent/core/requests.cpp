@@ -112,21 +112,15 @@ nlohmann::json Agent::explain(const nlohmann::json& request) const {
                 {"allow", false},
                 {"reason", "no_policy"},
                 {"citation", policies_->locked()
-                                 ? "the policy has expired and on_expiry is \"lockdown\"; push a newer bundle"
+                                 ? "everything is locked down (penstock events says why); push a newer bundle"
                                  : "no policy is in force; push a bundle"}};
-    if (!text(request, "from").empty())
-        return refused("services from the cloud to a device are not supported by this version of penstock");
-    const auto to = IpAddress::parse(text(request, "to"));
-    if (!to)
-        return refused(to.error().message());
-    const auto proto = policy::proto_from_name(text(request, "proto"));
-    if (!proto)
-        return refused("the protocol must be tcp or udp");
     const auto port = request.find("port");
-    if (port == request.end() || !port->is_number_unsigned() || port->get<std::uint64_t>() == 0 ||
-        port->get<std::uint64_t>() > 65535)
-        return refused("the port must be 1 to 65535");
-    auto verdict = policy::explain(*policy, text(request, "device"), *to, *proto, port->get<std::uint16_t>());
+    const auto question = policy::read_question(
+        text(request, "device"), text(request, "to"), text(request, "from"), text(request, "proto"),
+        port != request.end() && port->is_number_unsigned() ? port->get<std::uint64_t>() : 0);
+    if (!question)
+        return refused(question.error().message());
+    const auto verdict = policy::explain(*policy, policy::now(), *question);
     if (!verdict)
         return refused(verdict.error().message());
     nlohmann::json out = {{"ok", true},
@@ -135,12 +129,12 @@ nlohmann::json Agent::explain(const nlohmann::json& request) const {
                           {"citation", verdict->citation},
                           {"device", verdict->device},
                           {"service", verdict->service}};
-    if (!verdict->allow)
+    if (!verdict->allow || verdict->on_lan)
         return out;
-    // The policy is not the whole gate: a tunnel must cover the destination, and be up.
+    // The policy is not the whole gate: a tunnel must cover the other end, and be up.
     for (std::uint32_t i = 0; i < config_.tunnels.size(); i++)
         for (const auto& network : config_.tunnels[i].remote_networks)
-            if (network.contains(*to)) {
+            if (network.contains(question->other)) {
                 out["tunnel"] = config_.tunnels[i].name;
                 if (!ipsec_->tunnel_up(i)) {
                     out["allow"] = false;
@@ -151,7 +145,7 @@ nlohmann::json Agent::explain(const nlohmann::json& request) const {
             }
     out["allow"] = false;
     out["reason"] = "no_tunnel";
-    out["citation"] = "no tunnel of the configuration covers " + to->str() + " (" + verdict->citation + ")";
+    out["citation"] = "no tunnel of the configuration covers " + question->other.str() + " (" + verdict->citation + ")";
     return out;
 }
 

@@ -152,7 +152,10 @@ BOOST_AUTO_TEST_CASE(sign_refuses_what_no_gateway_would_read) {
 BOOST_AUTO_TEST_CASE(build_says_the_line_and_writes_nothing_on_error) {
     put("policy.yaml", test::replaced(test::kYaml, "udp/123]", "udp/123], require: tls"));
     refused("build @policy.yaml --out @bundle.json",
-            "policy.yaml:7: services.time.require is not supported by this version of penstock; remove it");
+            "policy.yaml:7: services.time: require: tls is for tcp only, not udp/123");
+    put("policy.yaml", test::replaced(test::kYaml, "allow: [time]", "allow: [time], total_rate: 1mbit"));
+    refused("build @policy.yaml --out @bundle.json",
+            "policy.yaml:10: groups.cameras.total_rate is not supported by this version of penstock yet; remove it");
     BOOST_TEST(!std::filesystem::exists(folder + "bundle.json"));
 }
 
@@ -174,7 +177,7 @@ BOOST_AUTO_TEST_CASE(inspect_says_in_words_what_is_inside) {
     ok("sign --key @one.pem @bundle.json");
     const std::string words = run("inspect @bundle.json").out;
     for (const char* part : {"policy acme-berlin version 42, expires 2027-01-01T00:00:00Z", "gateways gw-*",
-                             "2 services, 2 groups, 2 devices", "time (policy.yaml:7): 192.0.2.123/32 udp/123",
+                             "2 services, 2 groups, 2 devices", "time (policy.yaml:7): to 192.0.2.123/32 udp/123",
                              "1 signature, not verified here"})
         BOOST_CHECK_MESSAGE(test::has(words, part), part << " in: " << words);
     const Json json = run("inspect @bundle.json --json").json();

@@ -108,9 +108,9 @@ BOOST_AUTO_TEST_CASE(looks_at_signatures_before_it_parses) {
 
 BOOST_AUTO_TEST_CASE(refuses_a_signed_policy_with_features_of_later_versions) {
     const std::string payload =
-        replaced(to_payload(test::read_ok()), "\"ports\":[\"udp/123\"]", "\"ports\":[\"udp/123\"],\"require\":\"tls\"");
+        replaced(to_payload(test::read_ok()), "\"ports\":[\"udp/123\"]", "\"ports\":[\"udp/123\"],\"mud\":\"x\"");
     refused(envelope(kPolicyPayloadType, payload, {&ed, &p256}), Refusal::malformed_policy,
-            "services.time.require is not supported by this version");
+            "services.time.mud is not supported by this version");
 }
 
 BOOST_AUTO_TEST_CASE(refuses_another_fleets_and_another_gateways_bundle) {

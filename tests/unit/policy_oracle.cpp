@@ -4,13 +4,19 @@
 
 using namespace penstock;
 using namespace penstock::policy;
+using penstock::test::kYaml;
 using penstock::test::read_ok;
+using penstock::test::replaced;
 
 namespace {
 
 Verdict ask(const char* mac, const char* source, const char* destination, std::uint8_t proto, std::uint16_t port) {
-    return judge(read_ok(),
-                 {*MacAddress::parse(mac), *IpAddress::parse(source), *IpAddress::parse(destination), proto, port});
+    return judge(read_ok(), now(),
+                 {.mac = *MacAddress::parse(mac),
+                  .source = *IpAddress::parse(source),
+                  .destination = *IpAddress::parse(destination),
+                  .proto = proto,
+                  .destination_port = port});
 }
 
 constexpr const char* kThermostat = "02:00:00:00:00:12";
@@ -53,16 +59,56 @@ BOOST_AUTO_TEST_CASE(denies_unknown_devices_and_addresses_of_others) {
 
 BOOST_AUTO_TEST_CASE(explains_by_the_devices_name) {
     const Policy policy = read_ok();
-    const auto allowed = explain(policy, "camera-1", *IpAddress::parse("192.0.2.123"), Proto::udp, 123);
+    const auto ask_about = [&](const char* device, const char* to, const char* proto, std::uint16_t port) {
+        return explain(policy, now(), *read_question(device, to, "", proto, port));
+    };
+    const auto allowed = ask_about("camera-1", "192.0.2.123", "udp", 123);
     BOOST_REQUIRE(allowed);
     BOOST_TEST(allowed->citation == "allowed by services.time (policy.yaml:7) of acme-berlin version 42");
-    const auto no_v6 = explain(policy, "camera-1", *IpAddress::parse("2001:db8::10"), Proto::tcp, 443);
+    const auto no_v6 = ask_about("camera-1", "2001:db8::10", "tcp", 443);
     BOOST_REQUIRE(no_v6);
     BOOST_TEST(!no_v6->allow);
     BOOST_TEST(no_v6->citation ==
-               "denied: devices.camera-1 (policy.yaml:13) has no IPv6 address to send from; acme-berlin version 42");
-    CHECK_REFUSED(explain(policy, "camera-2", *IpAddress::parse("192.0.2.123"), Proto::udp, 123),
-                  "no device \"camera-2\"", "did you mean \"camera-1\"?");
+               "denied: devices.camera-1 (policy.yaml:13) has no IPv6 address; acme-berlin version 42");
+    CHECK_REFUSED(ask_about("camera-2", "192.0.2.123", "udp", 123), "no device \"camera-2\"",
+                  "did you mean \"camera-1\"?");
+}
+
+BOOST_AUTO_TEST_CASE(explains_who_may_reach_a_device) {
+    const Policy policy = read_ok(
+        replaced(replaced(kYaml, "{ to: [192.0.2.123/32], ports: [udp/123] }",
+                          "{ from: [10.50.0.0/24, \"group:thermostats\"], ports: [tcp/22, icmp/echo-request] }"),
+                 "allow: [telemetry, time]", "allow: [telemetry]"));
+    const auto ask_from = [&](const char* from, const char* proto, std::uint16_t port) {
+        return *explain(policy, now(), *read_question("camera-1", "", from, proto, port));
+    };
+    BOOST_TEST(ask_from("10.50.0.9", "tcp", 22).citation ==
+               "allowed by services.time (policy.yaml:7) of acme-berlin version 42");
+    BOOST_TEST(!ask_from("10.50.0.9", "tcp", 22).on_lan);
+    BOOST_TEST(ask_from("10.50.0.9", "icmp", 0).allow);
+    BOOST_TEST(ask_from("10.50.1.9", "tcp", 22).citation ==
+               "denied: nothing that groups.cameras (policy.yaml:10) allows lets 10.50.1.9 reach it at tcp/22; "
+               "acme-berlin version 42");
+    const auto thermostat = ask_from("10.20.0.12", "tcp", 22);
+    BOOST_TEST(thermostat.allow);
+    BOOST_TEST(thermostat.on_lan);
+}
+
+BOOST_AUTO_TEST_CASE(a_deny_is_cited_and_wins) {
+    const Policy policy = read_ok(replaced(replaced(kYaml, "allow: [time]", "allow: [], deny: [time]"),
+                                           "group: thermostats", "groups: [thermostats, cameras]"));
+    const auto verdict = *explain(policy, now(), *read_question("thermostat-12", "192.0.2.123", "", "udp", 123));
+    BOOST_CHECK(verdict.reason == Reason::denied);
+    BOOST_TEST(verdict.citation == "denied: by services.time (policy.yaml:7) of acme-berlin version 42");
+}
+
+BOOST_AUTO_TEST_CASE(questions_that_make_no_sense_are_refused) {
+    CHECK_REFUSED(read_question("d", "", "", "tcp", 1), "either where the device sends to");
+    CHECK_REFUSED(read_question("d", "10.0.0.1", "10.0.0.2", "tcp", 1), "either where the device sends to");
+    CHECK_REFUSED(read_question("d", "10.0.0.1", "", "tcp", 0), "the port must be 1 to 65535");
+    CHECK_REFUSED(read_question("d", "10.0.0.1", "", "icmpv6", 0), "icmpv6 is not a protocol of 10.0.0.1's family");
+    CHECK_REFUSED(read_question("d", "10.0.0.1", "", "icmp", 256), "at most 255");
+    CHECK_REFUSED(read_question("d", "10.0.0.1", "", "any", 1), "the protocol must be tcp, udp, icmp or icmpv6");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
