@@ -1,0 +1,16 @@
+"""Two agents with the same tc priority and handle delete each other's filters (datadog-agent#13692)."""
+
+from __future__ import annotations
+
+from scenario import Penstock
+
+
+def provoke(scene: Penstock) -> None:
+    tc = ("tc", "-n", scene.gateway.name)
+    scene.tunnel("down")
+    for direction in ("ingress", "egress"):
+        scene.in_gateway(*tc, "filter", "del", "dev", "wan0", direction)
+    scene.sleep(0.3)
+    scene.in_gateway(*tc, "filter", "del", "dev", "lan0", "ingress")
+    scene.sleep(0.3)
+    scene.restart()

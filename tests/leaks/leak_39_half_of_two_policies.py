@@ -1,0 +1,21 @@
+"""Maps in use are edited entry by entry, and a packet sees half of two policies (cilium#3897)."""
+
+from __future__ import annotations
+
+import time
+
+from lab.stage import VIDEO4
+from scenario import CAMERA, Penstock, must
+
+
+def provoke(scene: Penstock) -> None:
+    bundles = scene.lab.bundles
+    with scene.flow(CAMERA, VIDEO4) as steady:
+        steady.wait_for_answers(20, 5 * scene.lab.slowness)
+        start = time.monotonic()
+        for number in range(6):
+            bundle = bundles.without_readings() if number % 2 == 0 else bundles.make("base")
+            must(scene.agent.push(bundle).accepted, "a good bundle was refused")
+        report = steady.finish()
+    gap = report.gap_after(start)
+    must(gap is not None and gap < 0.5 * scene.lab.slowness, f"a flow that both policies allow had a gap of {gap} s")
