@@ -16,7 +16,7 @@ def _spawn(argv: list[str], namespace: Namespace, log: Path, environment: dict[s
         die_with_parent(signal.SIGKILL)
         namespace.enter()
 
-    with open(log, "ab") as out:
+    with open(log, "wb") as out:
         return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, preexec_fn=setup, env=environment)
 
 

@@ -144,7 +144,7 @@ class Scene:
     def ip_frame(self, device: Device, packet: bytes) -> bytes:
         return ethernet(net.GATEWAY_LAN_MAC, device.mac, 0x86DD if packet[0] >> 4 == 6 else 0x0800, packet)
 
-    def from_gateway(self, target: str, port: int, *, source: str = "", sport: int = 0, count: int = 3) -> None:
+    def from_gateway(self, target: str, port: int, *, source: str = "", sport: int = 0, data: bytes = b"", count: int = 3) -> None:
         """A process of the gateway, no service of ours, sends the marker somewhere."""
         family = socket.AF_INET6 if ":" in target else socket.AF_INET
         with self.gateway.socket(family, socket.SOCK_DGRAM) as sock:
@@ -154,7 +154,7 @@ class Scene:
                 if source or sport:
                     sock.bind((source, sport))
                 for _ in range(count):
-                    sock.sendto(self.lab.marker, (target, port))
+                    sock.sendto(self.lab.marker + data, (target, port))
             except OSError:  # refused on the way out: as good as dropped, the wire decides
                 pass
 
@@ -288,6 +288,10 @@ class Penstock(Scene):
 
 class NoGate(Scene):
     """Nobody in the gateway's place: a plain router, on which the judge must see what each row is about."""
+
+    def __init__(self, lab: Lab) -> None:
+        super().__init__(lab)
+        lab.cloud.swanctl("--terminate", "--ike", "gateways", "--force", check=False)  # or it would go on encrypting its answers
 
     def control(self, row: Row) -> None:
         place = self.lab.watch()
