@@ -26,7 +26,9 @@
     X(19, ESP_UNKNOWN_SA, "ESP that belongs to no SA of this gateway")                                                 \
     X(20, HOST_CLEAR, "the gateway's own packet, and no essential one")                                                \
     X(21, OTHER_LINK, "an interface that is neither uplink, LAN nor tunnel")                                           \
-    X(22, SOURCE_ADDRESS, "the source address is not one of this uplink")
+    X(22, SOURCE_ADDRESS, "the source address is not one of this uplink")                                              \
+    X(23, UPLINK_CLEAR, "came in clear from an uplink, with an address of a device or of a tunnel's network")          \
+    X(24, UPLINK_NEIGHBOUR, "ARP or neighbour discovery on an uplink for a device or a tunnel's network")
 
 enum penstock_drop_reason {
 #define PENSTOCK_X(number, name, text) PENSTOCK_DROP_##name = number,

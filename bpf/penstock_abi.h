@@ -17,6 +17,7 @@
 
 #define PENSTOCK_MAX_TUNNELS 16
 #define PENSTOCK_MAX_SELECTORS 64
+#define PENSTOCK_MAX_NETWORKS 1024
 #define PENSTOCK_MAX_RULES 64 /* in one block */
 #define PENSTOCK_FLOW_SETS 4
 #define PENSTOCK_FLOW_WAYS 4
@@ -96,6 +97,15 @@ struct penstock_selector {
     __u32 used;
 };
 PENSTOCK_SIZE(struct penstock_selector, 40);
+
+/* ---- map guarded_networks: LPM trie, networks of the tunnels, of both ends, and of the LAN interfaces -> 1 (u8) ----
+ */
+
+struct penstock_network {
+    __u32 bits; /* 0..128, of the mapped address */
+    struct penstock_addr address;
+};
+PENSTOCK_SIZE(struct penstock_network, 20);
 
 /* ---- map device_table: array of 2 maps (by generation & 1): hash, source address -> device ---- */
 
@@ -178,6 +188,7 @@ enum penstock_hook {
     PENSTOCK_HOOK_LAN_INGRESS = 0,
     PENSTOCK_HOOK_LAN_EGRESS = 1,
     PENSTOCK_HOOK_UPLINK_EGRESS = 2,
+    PENSTOCK_HOOK_UPLINK_INGRESS = 3,
 };
 
 struct penstock_drop_event {

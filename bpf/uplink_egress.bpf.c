@@ -6,7 +6,7 @@
  * readable here. Passes ESP of an SA this agent installed, IKE of penstock-ike, and what the uplink itself needs to
  * live.
  */
-#include "lib/policy.h"
+#include "lib/guarded.h"
 #include "lib/verdict.h"
 
 #define DROP(reason) drop(ctx, &p, PENSTOCK_DROP_##reason | PENSTOCK_HOOK_UPLINK_EGRESS << 8, NO_SLOT)
@@ -26,13 +26,6 @@ INLINE int zero_address(const struct packet* p) {
     const __u32* word = (const void*)&p->source;
 
     return word[3] == 0 && word[1] == 0 && word[0] == 0 && (word[2] == 0 || word[2] == bpf_htonl(0xffff));
-}
-
-/* An address that belongs behind the gate or behind a tunnel: even asking for it tells of a device. */
-INLINE int is_guarded(const struct penstock_addr* a) {
-    __u32 generation = read_generation();
-
-    return (generation != 0 && find_device(generation, a)) || tunnel_for(a) >= 0;
 }
 
 /* The kernel's own ARP for an address of this uplink (or none yet, RFC 5227). */

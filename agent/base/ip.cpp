@@ -62,13 +62,16 @@ Result<IpPrefix> IpPrefix::parse(std::string_view text) {
             return fail("\"" + std::string(text) + "\": the prefix length must be 0 to " +
                         std::to_string(address->bits()) + ", without leading zeros");
     }
-    IpAddress network = prefix.address;
-    for (unsigned i = prefix.length; i < network.bits(); i++)
-        network.bytes[i / 8] &= static_cast<std::uint8_t>(~(1U << (7 - i % 8)));
-    if (network != prefix.address)
-        return fail("\"" + std::string(text) + "\" has host bits set; did you mean " +
-                    IpPrefix{network, prefix.length}.str() + "?");
+    const auto network = around(prefix.address, prefix.length);
+    if (network != prefix)
+        return fail("\"" + std::string(text) + "\" has host bits set; did you mean " + network.str() + "?");
     return prefix;
+}
+
+IpPrefix IpPrefix::around(IpAddress address, unsigned length) {
+    for (unsigned i = length; i < address.bits(); i++)
+        address.bytes[i / 8] &= static_cast<std::uint8_t>(~(1U << (7 - i % 8)));
+    return {address, length};
 }
 
 std::string IpPrefix::str() const { return address.str() + "/" + std::to_string(length); }

@@ -31,6 +31,8 @@ struct IpPrefix {
 
     // "10.0.0.0/8"; without a slash the full length. Host bits that are set are an error.
     static Result<IpPrefix> parse(std::string_view text);
+    // The network of this length that the address is in.
+    static IpPrefix around(IpAddress address, unsigned length);
     [[nodiscard]] std::string str() const;
     [[nodiscard]] bool contains(const IpAddress& other) const;
     [[nodiscard]] bool contains(const IpPrefix& other) const;

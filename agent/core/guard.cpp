@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <linux/if.h>
 #include <linux/if_arp.h>
+#include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
 namespace penstock::core {
@@ -135,7 +136,7 @@ Status Guard::guard_link(const net::Link& link, Interface& shown) {
     // The program first: with the role alone unknown it passes nothing.
     const auto hooks = role == PENSTOCK_LINK_LAN      ? std::vector{Hook::lan_ingress, Hook::lan_egress}
                        : role == PENSTOCK_LINK_TUNNEL ? std::vector<Hook>{}
-                                                      : std::vector{Hook::uplink_egress};
+                                                      : std::vector{Hook::uplink_egress, Hook::uplink_ingress};
     // A role may change: the TUN was seen before its owner named it.
     if (replace_programs_ || gate_.role(link.index) != role)
         for (const auto hook : datapath::kHooks)
@@ -199,6 +200,8 @@ Status Guard::tell_gate() {
     }
     if (auto ok = gate_.set_host_addresses(own); !ok)
         return ok;
+    if (auto ok = gate_.set_guarded_networks(guarded_networks()); !ok)
+        return ok;
     std::vector<datapath::RemoteNetwork> networks;
     for (std::uint32_t i = 0; i < config_.tunnels.size(); i++) {
         for (const auto& prefix : config_.tunnels[i].remote_networks)
@@ -207,6 +210,26 @@ Status Guard::tell_gate() {
             return ok;
     }
     return gate_.set_remote_networks(networks);
+}
+
+std::set<IpPrefix> Guard::lan_networks() const {
+    std::set<IpPrefix> out;
+    for (const auto& address : network_.addresses) {
+        const auto* link = network_.find(address.ifindex);
+        if (link != nullptr && is_lan(link->name) && address.scope == RT_SCOPE_UNIVERSE)
+            out.insert(IpPrefix::around(address.address, address.prefix_length));
+    }
+    return out;
+}
+
+// What no frame on an uplink may name in clear.
+std::set<IpPrefix> Guard::guarded_networks() const {
+    auto out = lan_networks();
+    for (const auto& tunnel : config_.tunnels) {
+        out.insert(tunnel.local_networks.begin(), tunnel.local_networks.end());
+        out.insert(tunnel.remote_networks.begin(), tunnel.remote_networks.end());
+    }
+    return out;
 }
 
 std::vector<TunnelPath> Guard::tunnel_paths() const {
@@ -262,6 +285,12 @@ Status Guard::set_forwarding(bool on) {
 
 // An uplink must not make a service's address the gateway's own, nor a device's its neighbour's.
 Status Guard::check_addresses() const {
+    for (const auto& address : network_.addresses)
+        for (const auto& lan : lan_networks())
+            if (const auto* link = network_.find(address.ifindex);
+                link != nullptr && is_uplink(link->name) && lan.contains(address.address))
+                return fail("address " + address.address.str() + " of uplink " + link->name + " is inside " +
+                            lan.str() + ", the network of a LAN interface; give them different networks");
     for (const auto& address : network_.addresses)
         for (const auto& tunnel : config_.tunnels) {
             const auto* link = network_.find(address.ifindex);

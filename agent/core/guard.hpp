@@ -61,6 +61,8 @@ private:
     Status tell_gate();
     Status apply_xfrm();
     Status set_forwarding(bool on);
+    [[nodiscard]] std::set<IpPrefix> lan_networks() const;
+    [[nodiscard]] std::set<IpPrefix> guarded_networks() const;
     [[nodiscard]] std::vector<TunnelPath> tunnel_paths() const;
     [[nodiscard]] bool is_tunnel(const net::Link& link) const;
     [[nodiscard]] const net::Link* tunnel_link() const; // the TUN of userspace ESP, nullptr if there is none

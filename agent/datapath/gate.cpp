@@ -12,8 +12,22 @@ penstock_sa_key sa_key(const IpAddress& destination, std::uint32_t spi) {
     return {.destination = to_abi(destination), .spi_be = htonl(spi)};
 }
 
-bool operator_less(const penstock_host_address& a, const penstock_host_address& b) {
-    return std::memcmp(&a, &b, sizeof a) < 0;
+// Keys of maps, which have no padding.
+template <class Key> struct KeyLess {
+    bool operator()(const Key& a, const Key& b) const { return std::memcmp(&a, &b, sizeof a) < 0; }
+};
+
+// Makes the map hold exactly these keys, new ones first.
+template <class Key>
+Status make_equal(const TypedMap<Key, std::uint8_t>& map, const std::set<Key, KeyLess<Key>>& wanted) {
+    for (const auto& key : wanted)
+        if (auto ok = map.put(key, 1); !ok)
+            return ok;
+    for (const auto& [key, value] : map.entries())
+        if (!wanted.contains(key))
+            if (auto ok = map.remove(key); !ok)
+                return ok;
+    return {};
 }
 
 } // namespace
@@ -60,7 +74,8 @@ Result<Gate> Gate::make(const Programs& programs) {
     };
     for (const auto& ok :
          {adopt(out.gate_, "gate"), adopt(out.links_, "links"), adopt(out.host_addresses_, "host_addresses"),
-          adopt(out.sas_, "sas"), adopt(out.tunnels_, "tunnels"), adopt(out.selectors_, "selectors")})
+          adopt(out.sas_, "sas"), adopt(out.tunnels_, "tunnels"), adopt(out.selectors_, "selectors"),
+          adopt(out.guarded_networks_, "guarded_networks")})
         if (!ok)
             return tl::unexpected(ok.error());
     return out;
@@ -94,17 +109,18 @@ penstock_link_role Gate::role(int ifindex) const {
 }
 
 Status Gate::set_host_addresses(const std::set<std::pair<int, IpAddress>>& addresses) {
-    std::set<penstock_host_address, decltype(&operator_less)> wanted(operator_less);
+    std::set<penstock_host_address, KeyLess<penstock_host_address>> wanted;
     for (const auto& [ifindex, address] : addresses)
         wanted.insert({.address = to_abi(address), .ifindex = static_cast<std::uint32_t>(ifindex)});
-    for (const auto& [key, value] : host_addresses_.entries())
-        if (!wanted.contains(key))
-            if (auto ok = host_addresses_.remove(key); !ok)
-                return ok;
-    for (const auto& key : wanted)
-        if (auto ok = host_addresses_.put(key, 1); !ok)
-            return ok;
-    return {};
+    return make_equal(host_addresses_, wanted);
+}
+
+Status Gate::set_guarded_networks(const std::set<IpPrefix>& networks) {
+    std::set<penstock_network, KeyLess<penstock_network>> wanted;
+    for (const auto& network : networks)
+        wanted.insert({.bits = network.length + (network.address.family == AF_INET ? 96 : 0),
+                       .address = to_abi(network.address)});
+    return make_equal(guarded_networks_, wanted);
 }
 
 Status Gate::set_remote_networks(const std::vector<RemoteNetwork>& networks) {

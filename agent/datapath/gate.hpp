@@ -30,6 +30,9 @@ public:
     Status set_host_addresses(const std::set<std::pair<int, IpAddress>>& addresses);
     Status set_remote_networks(const std::vector<RemoteNetwork>& networks);
 
+    // Makes the map hold exactly these: networks of which no address is ever in clear on an uplink.
+    Status set_guarded_networks(const std::set<IpPrefix>& networks);
+
     Status set_tunnel(std::uint32_t tunnel, bool up);
     [[nodiscard]] bool tunnel_up(std::uint32_t tunnel) const;
     // Outbound SAs. spi in host byte order; SPI 0 stands for the peer itself.
@@ -49,6 +52,7 @@ private:
     TypedMap<penstock_sa_key, std::uint32_t> sas_;
     TypedMap<std::uint32_t, penstock_tunnel> tunnels_;
     TypedMap<std::uint32_t, penstock_selector> selectors_;
+    TypedMap<penstock_network, std::uint8_t> guarded_networks_;
 };
 
 // The address of a map key, IPv4 out of ::ffff:0:0/96.

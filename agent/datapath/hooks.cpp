@@ -41,7 +41,7 @@ int create_tcx_link(int program, int ifindex, bool ingress) {
     return static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof attr));
 }
 
-bool ingress(Hook hook) { return hook == Hook::lan_ingress; }
+bool ingress(Hook hook) { return hook == Hook::lan_ingress || hook == Hook::uplink_ingress; }
 
 bpf_tc_hook clsact_hook(Hook hook, int ifindex) {
     bpf_tc_hook out{};

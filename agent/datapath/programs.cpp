@@ -78,6 +78,8 @@ const char* hook_name(Hook hook) {
         return "lan_egress";
     case Hook::uplink_egress:
         return "uplink_egress";
+    case Hook::uplink_ingress:
+        return "uplink_ingress";
     }
     return "";
 }
@@ -117,9 +119,10 @@ Result<Programs> Programs::load(const ProgramOptions& options) {
             "the kernel refuses the BPF programs" + (last_warning.empty() ? "" : " (" + last_warning + ")"), -error);
 
     Programs out;
-    out.programs_[Hook::lan_ingress] = Fd(fcntl(bpf_program__fd(skeleton->progs.lan_ingress), F_DUPFD_CLOEXEC, 3));
-    out.programs_[Hook::lan_egress] = Fd(fcntl(bpf_program__fd(skeleton->progs.lan_egress), F_DUPFD_CLOEXEC, 3));
-    out.programs_[Hook::uplink_egress] = Fd(fcntl(bpf_program__fd(skeleton->progs.uplink_egress), F_DUPFD_CLOEXEC, 3));
+    for (const auto hook : kHooks) {
+        const bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, hook_name(hook));
+        out.programs_[hook] = Fd(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3));
+    }
     bpf_object__for_each_map(map, skeleton->obj) {
         if (is_own_map(map))
             out.maps_[bpf_map__name(map)] = Fd(fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3));

@@ -12,8 +12,8 @@
 
 namespace penstock::datapath {
 
-enum class Hook { lan_ingress, lan_egress, uplink_egress };
-inline constexpr Hook kHooks[] = {Hook::lan_ingress, Hook::lan_egress, Hook::uplink_egress};
+enum class Hook { lan_ingress, lan_egress, uplink_egress, uplink_ingress }; // as enum penstock_hook
+inline constexpr Hook kHooks[] = {Hook::lan_ingress, Hook::lan_egress, Hook::uplink_egress, Hook::uplink_ingress};
 const char* hook_name(Hook hook);
 
 // Values of our bits of skb->mark, made from a mask of two adjacent bits.

@@ -58,6 +58,14 @@ struct {
     __type(value, struct penstock_selector);
 } selectors __weak SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, PENSTOCK_MAX_NETWORKS);
+    __type(key, struct penstock_network);
+    __type(value, __u8);
+} guarded_networks __weak SEC(".maps");
+
 /* Sizes, not types: clang leaves the types of inner maps out of the BTF. */
 struct device_table_inner {
     __uint(type, BPF_MAP_TYPE_HASH);

@@ -24,6 +24,7 @@
 #define ND_ROUTER_SOLICIT 133
 #define ND_NEIGHBOR_SOLICIT 135
 #define ND_NEIGHBOR_ADVERT 136
+#define ND_REDIRECT 137
 
 struct packet {
     struct penstock_addr source;

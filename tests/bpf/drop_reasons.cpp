@@ -83,6 +83,13 @@ std::map<int, Example> examples() {
         {PENSTOCK_DROP_SOURCE_ADDRESS,
          {Hook::uplink_egress, Ethernet{} / IPv4{"192.0.2.9", "192.0.2.2"} / Udp{500, 500},
           Ethernet{} / IPv6{"2001:db8:2::9", "2001:db8:2::2"} / Udp{500, 500}, kIkeMark}},
+        {PENSTOCK_DROP_UPLINK_CLEAR,
+         {Hook::uplink_ingress, Ethernet{} / IPv4{"10.20.0.12", "192.0.2.1"} / Tcp{},
+          Ethernet{} / IPv6{"fd20::12", "2001:db8:2::1"} / Tcp{}}},
+        {PENSTOCK_DROP_UPLINK_NEIGHBOUR,
+         {Hook::uplink_ingress, Ethernet{} / Arp{.sender = "192.0.2.2", .target = "10.20.0.1"},
+          Ethernet{} / IPv6{.source = "fe80::2", .destination = "ff02::1:ff00:12", .hop_limit = 255} /
+              neighbour_solicit("fd20::12")}},
     };
 }
 
@@ -102,9 +109,10 @@ BOOST_AUTO_TEST_CASE(every_reason_is_counted_once_under_its_name) {
             Gateway gateway;
             if (example.setup)
                 example.setup(gateway);
-            const auto verdict = example.hook == Hook::lan_ingress  ? gateway.from_device(*packet, example.mark)
-                                 : example.hook == Hook::lan_egress ? gateway.to_device(*packet)
-                                                                    : gateway.uplink(*packet, example.mark);
+            const auto verdict = example.hook == Hook::lan_ingress      ? gateway.from_device(*packet, example.mark)
+                                 : example.hook == Hook::lan_egress     ? gateway.to_device(*packet)
+                                 : example.hook == Hook::uplink_ingress ? gateway.from_uplink(*packet)
+                                                                        : gateway.uplink(*packet, example.mark);
             BOOST_TEST(verdict == name);
         }
     }

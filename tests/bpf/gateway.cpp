@@ -90,6 +90,11 @@ Gateway::Gateway(Maps maps)
                                    {prefix("2001:db8:203::/64"), 0},
                                    {prefix("203.0.114.0/24"), 1},
                                    {prefix("2001:db8:204::/64"), 1}}));
+    std::set<IpPrefix> guarded;
+    for (const char* network :
+         {"10.20.0.0/24", "fd20::/64", "203.0.113.0/24", "2001:db8:203::/64", "203.0.114.0/24", "2001:db8:204::/64"})
+        guarded.insert(prefix(network));
+    must(gate.set_guarded_networks(guarded));
     must(gate.set_tunnel(0, true));
     for (const char* peer : {"192.0.2.2", "2001:db8:2::2"}) {
         must(gate.add_sa(address(peer), 0, 0));
@@ -186,6 +191,10 @@ std::string Gateway::to_device_as_is(const Bytes& frame) {
 
 std::string Gateway::uplink(const Bytes& frame, std::uint32_t mark) {
     return judge(datapath::Hook::uplink_egress, frame, {.ifindex = wan, .mark = mark});
+}
+
+std::string Gateway::from_uplink(const Bytes& frame) {
+    return judge(datapath::Hook::uplink_ingress, frame, {.ifindex = wan, .ingress_ifindex = wan});
 }
 
 std::string Gateway::uplink_forwarded(const Bytes& frame, std::uint32_t mark) {

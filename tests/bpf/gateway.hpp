@@ -53,6 +53,8 @@ struct Gateway {
     std::string to_device(const Bytes& frame);
     std::string to_device_as_is(const Bytes& frame);
     std::string uplink(const Bytes& frame, std::uint32_t mark = 0);
+    // In from the provider.
+    std::string from_uplink(const Bytes& frame);
     // What uplink() says of a packet that was forwarded from lan0.
     std::string uplink_forwarded(const Bytes& frame, std::uint32_t mark = 0);
 

@@ -198,6 +198,8 @@ BOOST_AUTO_TEST_CASE(passes_the_uplinks_own_arp_nd_mld_and_dhcp) {
          {"ARP for a device", kOut / Arp{.sender = "10.20.0.12"}, 0, "source_address"},
          {"ARP for the LAN's address", kOut / Arp{.sender = "10.20.0.1"}, 0, "source_address"},
          {"ARP that asks for a device", kOut / Arp{.sender = "192.0.2.1", .target = "10.20.0.12"}, 0, "device_clear"},
+         {"ARP that asks for the LAN's address", kOut / Arp{.sender = "192.0.2.1", .target = "10.20.0.1"}, 0,
+          "device_clear"},
          {"ARP that asks for a service", kOut / Arp{.sender = "192.0.2.1", .target = "203.0.113.10"}, 0,
           "device_clear"},
          {"ARP of other hardware", kOut / Arp{.sender = "192.0.2.1", .hardware = 6}, 0, "malformed"},
@@ -324,7 +326,7 @@ BOOST_AUTO_TEST_CASE(drops_every_truncation) {
         {kOut / kToPeer6 / Udp{4500, 4500} / Esp{} / Payload{}, kEspMark},
         {kOut / kToPeer / Udp{500, 500} / Payload{}, kIkeMark},
         {kOut / kToPeer6 / Udp{4500, 4500} / Payload{{0xff}}, kIkeMark},
-        {kOut / Arp{.sender = "192.0.2.1"}, 0},
+        {kOut / Arp{.sender = "192.0.2.1", .target = "192.0.2.2"}, 0},
         {kOut / IPv4{"0.0.0.0", "255.255.255.255"} / Udp{68, 67} / Payload{}, 0}};
     for (const auto& [whole, mark] : frames) {
         BOOST_TEST(gateway.uplink(whole, mark) == "pass");

@@ -21,6 +21,11 @@ bool one_of(const Bytes& address, std::initializer_list<const char*> list) {
     return std::any_of(list.begin(), list.end(), [&](const char* text) { return ip_bytes(text) == address; });
 }
 
+bool in_guarded_network(Bytes address) {
+    address.back() = 0;
+    return one_of(address, {"10.20.0.0", "203.0.113.0", "203.0.114.0"});
+}
+
 // May a frame of the gateway itself, without any mark of ours, leave on wan0? host_egress is closed.
 bool is_essential(const Bytes& f) {
     if (f.size() < 14)
@@ -28,7 +33,7 @@ bool is_essential(const Bytes& f) {
     const auto type = at16(f, 12);
     if (type == 0x0806)
         return f.size() >= 42 && part(f, 14, 6) == Bytes{0, 1, 8, 0, 6, 4} &&
-               one_of(part(f, 28, 4), {"0.0.0.0", "192.0.2.1"});
+               one_of(part(f, 28, 4), {"0.0.0.0", "192.0.2.1"}) && !in_guarded_network(part(f, 38, 4));
     if (type == 0x0800) {
         const bool whole = f.size() >= 42 && f[14] == 0x45 && at16(f, 16) >= 28 && at16(f, 16) + 14U <= f.size();
         return whole && (at16(f, 20) & 0x3fff) == 0 && f[23] == 17 &&
@@ -56,8 +61,9 @@ std::vector<Bytes> seeds() {
             Ethernet{} / IPv4{"0.0.0.0", "255.255.255.255"} / Udp{68, 67} / Payload{},
             Ethernet{} / IPv4{"192.0.2.1", "192.0.2.254"} / Udp{68, 67} / Payload{},
             Ethernet{} / IPv6{"fe80::2", "ff02::1:2"} / Udp{546, 547} / Payload{},
-            Ethernet{} / Arp{.sender = "192.0.2.1"},
-            Ethernet{} / Arp{.sender = "0.0.0.0"},
+            Ethernet{} / Arp{.sender = "192.0.2.1"}, // for the gateway's LAN address
+            Ethernet{} / Arp{.sender = "192.0.2.1", .target = "192.0.2.2"},
+            Ethernet{} / Arp{.sender = "0.0.0.0", .target = "192.0.2.2"},
             Ethernet{} / IPv6{"fe80::2", "ff02::1:ff00:2", {}, 255} / neighbour_solicit("2001:db8:2::2"),
             Ethernet{} / IPv6{"2001:db8:2::1", "fe80::9", {}, 255} / neighbour_advert("2001:db8:2::1"),
             Ethernet{} / IPv6{"fe80::2", "ff02::16", {}, 1} / Extension{} / Icmpv6{.type = 143} / Payload{},

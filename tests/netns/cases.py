@@ -14,22 +14,11 @@ from lab.stage import READINGS4, READINGS6, Row, Stage
 from lab.system import wait_until
 from lab.topology import CAMERA, CLOUD4, ISP_MAC, THERMOSTAT, UPLINK4, UPLINK_MAC
 from lab.witness import Judge
+from outcome import Failed, Skip, must
+from uplink import forged_frames_from_the_uplink_reach_nobody
 
 RESIDENT_LIMIT_KIB = 20 * 1024
 CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_BPF = 10, 12, 39
-
-
-class Skip(Exception):
-    """Why a case says nothing on this machine."""
-
-
-class Failed(Exception):
-    """What was not as it must be."""
-
-
-def must(condition: object, otherwise: str) -> None:
-    if not condition:
-        raise Failed(otherwise)
 
 
 def as_case(scene: Callable[[Stage], None]) -> Callable[[Stage], None]:
@@ -211,6 +200,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "ike_has_no_power": ike_has_no_power,
     "rekey_loses_nothing": rekey_loses_nothing,
     "nothing_comes_in_but_from_the_tunnel": nothing_comes_in_but_from_the_tunnel,
+    "forged_frames_from_the_uplink_reach_nobody": forged_frames_from_the_uplink_reach_nobody,
     "kill_9_of_penstockd": as_case(scenes.kill_penstockd),
     "kill_9_of_penstock_ike": as_case(scenes.kill_penstock_ike),
     "right_taken_away_in_mid_flow": as_case(scenes.right_taken_away),

@@ -43,6 +43,17 @@ BOOST_AUTO_TEST_CASE(parses_prefixes_and_refuses_host_bits) {
     BOOST_TEST(IpPrefix::parse("10.0.0.1/8").error().message().find("did you mean 10.0.0.0/8") != std::string::npos);
 }
 
+BOOST_AUTO_TEST_CASE(finds_the_network_around_an_address) {
+    const auto around = [](const char* address, unsigned length) {
+        return IpPrefix::around(*IpAddress::parse(address), length).str();
+    };
+    BOOST_TEST(around("10.20.3.77", 24) == "10.20.3.0/24");
+    BOOST_TEST(around("10.20.3.77", 15) == "10.20.0.0/15");
+    BOOST_TEST(around("10.20.3.77", 32) == "10.20.3.77/32");
+    BOOST_TEST(around("10.20.3.77", 0) == "0.0.0.0/0");
+    BOOST_TEST(around("fd20::1", 64) == "fd20::/64");
+}
+
 BOOST_AUTO_TEST_CASE(contains_and_overlaps_by_bits) {
     const auto net = *IpPrefix::parse("10.20.0.0/15");
     BOOST_TEST(net.contains(*IpAddress::parse("10.21.255.255")));

@@ -1,0 +1,14 @@
+"""How a case ends that does not pass."""
+
+
+class Skip(Exception):
+    """Why a case says nothing on this machine."""
+
+
+class Failed(Exception):
+    """What was not as it must be."""
+
+
+def must(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise Failed(otherwise)
