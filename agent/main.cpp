@@ -3,9 +3,12 @@
 #include "agent/base/log.hpp"
 #include "agent/control/server.hpp"
 #include "agent/core/agent.hpp"
+#include "agent/core/machine.hpp"
+#include "agent/core/preflight.hpp"
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <ctime>
 #include <iostream>
 #include <systemd/sd-daemon.h>
 
@@ -13,7 +16,36 @@ namespace {
 
 using namespace penstock;
 
+unsigned long long monotonic_us() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<unsigned long long>(now.tv_sec) * 1'000'000 +
+           static_cast<unsigned long long>(now.tv_nsec) / 1000;
+}
+
+// Everything that is wrong with the file and what it names; warnings alone are no reason to fail.
+int check_config(const std::string& file) {
+    const auto config = core::Config::load(file);
+    if (!config) {
+        std::cerr << config.error().message() << "\n";
+        return 1;
+    }
+    const auto found = core::preflight(*config);
+    for (const auto& what : found.wrong)
+        std::cerr << file << ": " << what << "\n";
+    for (const auto& what : found.warnings)
+        std::cerr << file << ": warning: " << what << "\n";
+    if (!found.wrong.empty())
+        return 1;
+    std::cout << file << ": good\n";
+    return 0;
+}
+
 Status run(core::Config config) {
+    if (auto ok = core::check_capabilities(); !ok) {
+        (void)core::shut_forwarding(config); // as far as they reach: an ordinary user's penstockd changes nothing
+        return ok;
+    }
     const auto control_path = config.control_socket();
     auto loop = EventLoop::make();
     if (!loop)
@@ -30,6 +62,13 @@ Status run(core::Config config) {
             return tl::unexpected(source.error());
         signals.push_back(std::move(*source));
     }
+    auto reload = (*loop)->on_signal(SIGHUP, [&agent] {
+        sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", monotonic_us());
+        agent.reload();
+        sd_notify(0, "READY=1");
+    });
+    if (!reload)
+        return tl::unexpected(reload.error());
     if (auto ok = agent.start(); !ok)
         return ok;
     (*loop)->watch_dog();
@@ -56,18 +95,12 @@ int main(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : 2;
     }
-    auto config = core::Config::load(check.empty() ? file : check);
+    if (!check.empty())
+        return check_config(check);
+    auto config = core::Config::load(file);
     if (!config) {
-        std::cerr << config.error().message() << "\n";
+        std::cerr << "penstockd: " << config.error().message() << "\n";
         return 1;
-    }
-    if (auto ok = core::Agent::check(*config); !ok) {
-        std::cerr << (check.empty() ? file : check) << ": " << ok.error().message() << "\n";
-        return 1;
-    }
-    if (!check.empty()) {
-        std::cout << check << ": good\n";
-        return 0;
     }
     if (auto ok = run(std::move(*config)); !ok) {
         log::error("failed", {{"why", ok.error().message()}});

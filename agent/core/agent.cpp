@@ -1,7 +1,7 @@
 #include "agent/core/agent.hpp"
 
-#include "agent/base/file.hpp"
-#include "policy/bundle/root.hpp"
+#include "agent/core/machine.hpp"
+#include "agent/core/preflight.hpp"
 
 #include <arpa/inet.h>
 #include <cstdio>
@@ -23,17 +23,6 @@ Agent::~Agent() {
     worker_.reset();
 }
 
-Status Agent::check(const Config& config) {
-    if (auto ok = IkeSupervisor::check(config); !ok)
-        return ok;
-    auto text = read_file(config.root, policy::kMaxRootBytes.value);
-    if (!text)
-        return tl::unexpected(text.error());
-    if (auto root = policy::load_root(*text); !root)
-        return fail(config.root.string(), std::move(root.error()));
-    return {};
-}
-
 Status Agent::choose_esp() {
     bool user = config_.esp == EspMode::user;
     if (config_.esp != EspMode::user) {
@@ -50,6 +39,20 @@ Status Agent::choose_esp() {
 }
 
 Status Agent::start() {
+    auto ok = check_bpf();
+    if (ok)
+        ok = check_xfrm();
+    if (ok)
+        ok = close_gate();
+    if (!ok) {
+        if (auto shut = shut_forwarding(config_); !shut)
+            return fail(ok.error().message() + "; and forwarding cannot be switched off: " + shut.error().message());
+        return fail("the gate cannot be put up, so the LAN's forwarding is switched off", std::move(ok.error()));
+    }
+    return begin();
+}
+
+Status Agent::close_gate() {
     std::error_code error;
     std::filesystem::create_directories(config_.state, error);
     if (error)
@@ -79,6 +82,12 @@ Status Agent::start() {
     // A gate that cannot close is said, and tried again: an interface may come later, and nothing is forwarded
     // meanwhile.
     reconcile();
+    return {};
+}
+
+Status Agent::begin() {
+    for (const auto& why : preflight(config_).wrong)
+        events_.add(log::Level::error, "configuration_problem", {{"why", why}});
     if (auto ok = policies_->load_stored(); !ok)
         return ok;
     if (auto ok = ipsec_->adopt(); !ok)
@@ -86,7 +95,8 @@ Status Agent::start() {
     reconcile();
     if (auto ok = watch(); !ok)
         return ok;
-    return ike_->start();
+    ike_->start();
+    return {};
 }
 
 Status Agent::watch() {

@@ -24,15 +24,18 @@ public:
     Agent(Config config, EventLoop& loop);
     ~Agent() override;
 
-    // What can be found wrong without touching anything.
-    static Status check(const Config& config);
     // Closes the gate, puts the stored policy in force, then starts IKE; in this order, so that half a start is a
-    // closed gate.
+    // closed gate. Files that are missing or wrong are said and tried again: the gate must be closed without them too.
     Status start();
+    // Takes over what can change while it runs (certificates, keys, CAs; the root document is read at each use), and
+    // says what else in the file has changed and needs a restart. What is no good changes nothing.
+    void reload();
 
     void handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) override;
 
 private:
+    Status close_gate();
+    Status begin();
     Status choose_esp();
     Status watch();
     void network_changed();
@@ -53,6 +56,7 @@ private:
     [[nodiscard]] nlohmann::json status() const;
     [[nodiscard]] nlohmann::json guard_status() const;
     [[nodiscard]] nlohmann::json tunnels() const;
+    [[nodiscard]] std::string trouble(const TunnelState& tunnel) const;
     [[nodiscard]] nlohmann::json devices() const;
     [[nodiscard]] nlohmann::json policy_status() const;
 

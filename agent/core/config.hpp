@@ -24,6 +24,7 @@ struct TunnelConfig {
     std::uint32_t ike_rekey = 14400; // seconds
     std::uint32_t child_rekey = 3600;
     std::uint32_t dpd = 30;
+    bool operator==(const TunnelConfig&) const = default;
 };
 
 struct Config {

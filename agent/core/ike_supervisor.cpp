@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <csignal>
-#include <fcntl.h>
 #include <pwd.h>
 #include <sys/epoll.h>
-#include <sys/stat.h>
 #include <utility>
 
 namespace penstock::core {
@@ -39,18 +37,6 @@ Result<User> find_user(const Config& config) {
     return User{entry->pw_uid, entry->pw_gid};
 }
 
-Result<Fd> open_credential(const std::filesystem::path& path, bool secret) {
-    Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd)
-        return fail_errno("cannot read " + path.string());
-    struct stat info{};
-    if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))
-        return fail(path.string() + " is not a file");
-    if (secret && (info.st_mode & (S_IRWXO | S_IWGRP)) != 0)
-        return fail(path.string() + " is a private key that others may read; mend: chmod 600 " + path.string());
-    return fd;
-}
-
 } // namespace
 
 IkeSupervisor::IkeSupervisor(const Config& config, EventLoop& loop, EventLog& events, Ipsec& ipsec, Callbacks callbacks)
@@ -62,18 +48,47 @@ Status IkeSupervisor::check(const Config& config) {
         return tl::unexpected(user.error());
     if (access(program(config).c_str(), X_OK) != 0)
         return fail_errno("cannot run " + program(config).string());
-    for (const auto& [path, secret] : {std::pair{config.certificate, false}, {config.private_key, true}})
-        if (auto fd = open_credential(path, secret); !fd)
-            return tl::unexpected(fd.error());
-    for (const auto& path : config.ca)
-        if (auto fd = open_credential(path, false); !fd)
-            return tl::unexpected(fd.error());
     return {};
 }
 
-Status IkeSupervisor::start() { return spawn(); }
+void IkeSupervisor::start() {
+    restart_ = {};
+    auto ok = spawn();
+    const auto trouble = ok ? "" : ok.error().message();
+    if (!ok && trouble != trouble_)
+        events_.add(log::Level::error, "ike_start_failed", {{"why", trouble}});
+    trouble_ = trouble;
+    if (!ok && !process_)
+        start_later();
+}
+
+Status IkeSupervisor::reload() {
+    if (auto ok = look_at_credentials(); !ok)
+        return ok;
+    if (server_)
+        return configure();
+    start();
+    return trouble_.empty() ? Status{} : fail(trouble_);
+}
+
+// What no peer would accept is not tried, but said. A wrong date is no reason to stay down: the clock may be what is
+// wrong, and is set without us.
+Status IkeSupervisor::look_at_credentials() {
+    auto credentials = read_credentials(config_);
+    std::string all;
+    for (const auto& problem : credentials.problems)
+        all += (all.empty() ? "" : "; ") + problem;
+    if (!all.empty())
+        return fail(std::move(all));
+    credentials_ = std::move(credentials);
+    return {};
+}
+
+std::vector<std::string> IkeSupervisor::date_problems() const { return credentials_.problems_at(policy::now()); }
 
 Status IkeSupervisor::spawn() {
+    if (auto ok = look_at_credentials(); !ok)
+        return ok;
     const auto user = find_user(config_);
     if (!user)
         return tl::unexpected(user.error());
@@ -118,7 +133,7 @@ Status IkeSupervisor::configure() {
     out.interfaces = config_.uplink;
     std::vector<Fd> open_files;
     const auto add = [&](pike_credential_kind kind, const std::filesystem::path& path) -> Status {
-        auto fd = open_credential(path, kind == PIKE_PRIVATE_KEY);
+        auto fd = open_guarded(path, kind == PIKE_PRIVATE_KEY);
         if (!fd)
             return tl::unexpected(fd.error());
         out.credentials.push_back({.kind = kind, .fd = fd->get()});
@@ -183,13 +198,7 @@ void IkeSupervisor::died(const std::string& how) {
 }
 
 void IkeSupervisor::start_later() {
-    auto timer = loop_.after(backoff_, [this] {
-        if (auto ok = spawn(); !ok) {
-            events_.add(log::Level::error, "ike_start_failed", {{"why", ok.error().message()}});
-            if (!process_)
-                start_later();
-        }
-    });
+    auto timer = loop_.after(backoff_, [this] { start(); });
     backoff_ = std::clamp(backoff_ * 2, kFirstBackoff, kLongestBackoff);
     if (timer)
         restart_ = std::move(*timer);

@@ -4,6 +4,7 @@
 
 #include "agent/base/event_loop.hpp"
 #include "agent/core/config.hpp"
+#include "agent/core/credentials.hpp"
 #include "agent/core/event_log.hpp"
 #include "agent/core/ipsec.hpp"
 #include "agent/ike/launch.hpp"
@@ -36,9 +37,12 @@ public:
     };
     IkeSupervisor(const Config& config, EventLoop& loop, EventLog& events, Ipsec& ipsec, Callbacks callbacks);
 
-    // What can be found out without starting it: user, program, certificate files and their permissions.
+    // What can be found out without starting it: user and program.
     static Status check(const Config& config);
-    Status start();
+    // If it cannot be started, trouble() says why, and it is tried again every few seconds.
+    void start();
+    // Certificates, key and CAs anew. If they are no good those in use stay.
+    Status reload();
 
     Status bring_up(std::uint32_t tunnel);
     Status take_down(std::uint32_t tunnel);
@@ -48,6 +52,8 @@ public:
     Status mapping(const net::Mapping& mapping);
 
     [[nodiscard]] const std::vector<TunnelState>& tunnels() const { return tunnels_; }
+    [[nodiscard]] const std::string& trouble() const { return trouble_; } // why it does not run; empty if it does
+    [[nodiscard]] std::vector<std::string> date_problems() const;         // certificates expired or not yet valid
     [[nodiscard]] pid_t pid() const { return process_ ? process_->pid() : 0; }
     [[nodiscard]] const std::string& version() const { return version_; }
 
@@ -59,6 +65,7 @@ public:
 
 private:
     Status spawn();
+    Status look_at_credentials();
     Status configure();
     void died(const std::string& how);
     void start_later();
@@ -77,7 +84,8 @@ private:
     std::chrono::milliseconds backoff_{0};
     std::chrono::steady_clock::time_point started_;
     std::vector<TunnelState> tunnels_;
-    std::string version_;
+    Credentials credentials_;
+    std::string version_, trouble_;
     bool greeted_ = false; // by the hello of the running process
 };
 

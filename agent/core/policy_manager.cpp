@@ -152,7 +152,11 @@ Status PolicyManager::put_in_force(const Candidate& candidate, const std::string
     return {};
 }
 
+// Nothing is written that is there already: a stored policy comes into force from a disk that is full or read-only too.
 Status PolicyManager::store_last(const Candidate& candidate) const {
+    const auto known = read_last();
+    if (known && known->version == candidate.verified->policy.version && known->digest == candidate.verified->digest)
+        return {};
     const nlohmann::json last = {{"version", candidate.verified->policy.version},
                                  {"digest", candidate.verified->digest}};
     return write_file_atomically(last_path(config_), last.dump() + "\n");

@@ -35,6 +35,14 @@ nlohmann::json Agent::guard_status() const {
     return out;
 }
 
+// Of what keeps a tunnel down, what is nearest to the cause: our own files, then our dates, then what the peer said.
+std::string Agent::trouble(const TunnelState& tunnel) const {
+    if (!ike_->trouble().empty())
+        return ike_->trouble();
+    const auto dates = ike_->date_problems();
+    return dates.empty() ? tunnel.trouble : dates.front();
+}
+
 nlohmann::json Agent::tunnels() const {
     nlohmann::json out = nlohmann::json::array();
     for (std::uint32_t i = 0; i < config_.tunnels.size(); i++) {
@@ -58,8 +66,8 @@ nlohmann::json Agent::tunnels() const {
             }
         if (up && ike.rekey_at)
             one["rekey_in_s"] = std::max<std::int64_t>(0, seconds(*ike.rekey_at - Clock::now()));
-        if (!up && !ike.trouble.empty())
-            one["trouble"] = ike.trouble;
+        if (const auto why = trouble(ike); !up && !why.empty())
+            one["trouble"] = why;
         out.push_back(std::move(one));
     }
     return out;
@@ -112,7 +120,7 @@ nlohmann::json Agent::status() const {
             {"uptime_s", seconds(Clock::now() - started_)},
             {"gate", guard_status()},
             {"esp", ipsec_->user_esp() ? "user" : "kernel"},
-            {"ike", {{"pid", ike_->pid()}, {"strongswan", ike_->version()}}},
+            {"ike", {{"pid", ike_->pid()}, {"strongswan", ike_->version()}, {"trouble", ike_->trouble()}}},
             {"tunnels", tunnels()},
             {"policy", policy_status()},
             {"devices", policies_->devices().size()},

@@ -83,7 +83,8 @@ BOOST_AUTO_TEST_CASE(names_file_and_line_of_an_unknown_key) {
     const Folder folder;
     const auto message = folder.error("name = \"gw-1\"\n", "name = \"gw-1\"\nnmae = 1\n");
     BOOST_TEST(says(message, "penstock.toml:3: unknown key [gateway] nmae; known are name"));
-    BOOST_TEST(says(folder.error("[policy]", "[polizy]"), "unknown section [polizy]"));
+    BOOST_TEST(says(folder.error("[policy]", "[polizy]"), "unknown section [polizy]; did you mean \"policy\"?"));
+    BOOST_TEST(says(folder.error("remote_networks =", "remote_network ="), "did you mean \"remote_networks\"?"));
 }
 
 BOOST_AUTO_TEST_CASE(refuses_wrong_types_and_values) {
@@ -102,10 +103,16 @@ BOOST_AUTO_TEST_CASE(refuses_contradictions) {
     BOOST_TEST(says(folder.error("[\"wan0\"]", "[\"lan0\"]"), "either LAN or uplink"));
     BOOST_TEST(says(folder.error("203.0.113.0/24", "192.0.2.0/24"), "holds the peer"));
     BOOST_TEST(says(folder.error("203.0.113.0/24", "10.0.0.0/8"), "overlap"));
+    BOOST_TEST(says(folder.error("192.0.2.2", "10.20.0.2"), "is inside local network 10.20.0.0/24"));
+    BOOST_TEST(says(folder.error("lan0", "lo"), "neither LAN nor uplink"));
+    BOOST_TEST(says(folder.error("lan0", "an-interface-too-long"), "at most 15 characters"));
+    BOOST_TEST(says(folder.error("[policy]", "[paths]\nstate = \"state\"\n[policy]"), "absolute path"));
+    BOOST_TEST(says(folder.error("[policy]", "[policy]\ndevices = 100001"), "from 1 to 100000"));
     BOOST_TEST(says(folder.error("203.0.113.0/24", "0.0.0.0/0"), "cannot be everything"));
     BOOST_TEST(says(folder.error("[policy]", "[mark]\nmask = 0x50000000\n[policy]"), "two adjacent bits"));
     BOOST_TEST(says(folder.error("[policy]", "[mark]\nmask = 0x80000000\n[policy]"), "two adjacent bits"));
-    BOOST_TEST(says(folder.error("[policy]", "[routing]\ntable = 254\n[policy]"), "table must be 256"));
+    BOOST_TEST(says(folder.error("[policy]", "[routing]\ntable = 254\n[policy]"),
+                    "[routing] table must be a whole number from 256"));
 }
 
 BOOST_AUTO_TEST_CASE(refuses_proposals_without_aead) {

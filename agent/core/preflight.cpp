@@ -1,0 +1,109 @@
+#include "agent/core/preflight.hpp"
+
+#include "agent/base/file.hpp"
+#include "agent/core/credentials.hpp"
+#include "agent/core/ike_supervisor.hpp"
+#include "agent/core/routing.hpp"
+#include "policy/bundle/root.hpp"
+#include "policy/limits.hpp"
+
+#include <algorithm>
+
+namespace penstock::core {
+namespace {
+
+void check_root(const Config& config, Preflight& out) {
+    if (auto fd = open_guarded(config.root, false); !fd) {
+        out.wrong.push_back("[policy] root: " + fd.error().message());
+        return;
+    }
+    const auto text = read_file(config.root, policy::kMaxRootBytes.value);
+    if (!text) {
+        out.wrong.push_back("[policy] root: " + text.error().message());
+        return;
+    }
+    const auto root = policy::load_root(*text);
+    if (!root)
+        out.wrong.push_back(config.root.string() + ": " + root.error().message());
+    else if (policy::now() > root->expires)
+        out.wrong.push_back(config.root.string() + " expired at " + policy::format_time(root->expires) +
+                            "; no bundle is accepted until a newer root is there");
+}
+
+void check_credentials(const Config& config, Preflight& out) {
+    const auto credentials = read_credentials(config);
+    for (const auto& list : {credentials.problems, credentials.problems_at(policy::now())})
+        out.wrong.insert(out.wrong.end(), list.begin(), list.end());
+}
+
+// Frames that a bridge carries from one port to another are never routed, so never encrypted.
+void check_bridges(const Config& config, const NetworkView& network, Preflight& out) {
+    const auto bridge_of = [&](const std::string& name) -> const net::Link* {
+        const auto* link = network.find(name);
+        if (link == nullptr)
+            return nullptr;
+        return link->kind == "bridge" ? link : link->master != 0 ? network.find(link->master) : nullptr;
+    };
+    for (const auto& lan : config.lan)
+        for (const auto& uplink : config.uplink) {
+            const auto* bridge = bridge_of(lan);
+            if (bridge != nullptr && bridge == bridge_of(uplink))
+                out.wrong.push_back("LAN " + lan + " and uplink " + uplink + " are on the same bridge " + bridge->name +
+                                    ", which would carry frames past the tunnel; take one of them out: ip link set " +
+                                    uplink + " nomaster");
+        }
+    for (const auto& lan : config.lan) {
+        const auto* link = network.find(lan);
+        const auto* bridge = link != nullptr && link->master != 0 ? network.find(link->master) : nullptr;
+        if (bridge != nullptr && bridge->kind == "bridge")
+            out.wrong.push_back("LAN " + lan + " is a port of bridge " + bridge->name + "; name " + bridge->name +
+                                " in [lan] interfaces instead");
+    }
+}
+
+void check_addresses(const Config& config, const NetworkView& network, Preflight& out) {
+    for (const auto& address : network.addresses) {
+        const auto* link = network.find(address.ifindex);
+        const auto shown = address.address.str() + " of " + (link != nullptr ? link->name : "this gateway");
+        const bool uplink = link != nullptr && std::ranges::find(config.uplink, link->name) != config.uplink.end();
+        for (const auto& tunnel : config.tunnels) {
+            for (const auto& local : tunnel.local_networks)
+                if (uplink && local.contains(address.address))
+                    out.wrong.push_back("address " + shown + ", an uplink, is inside " + local.str() +
+                                        ", where the devices are; take it away or change tunnel " + tunnel.name);
+            for (const auto& remote : tunnel.remote_networks)
+                if (remote.contains(address.address))
+                    out.wrong.push_back("address " + shown + " is inside " + remote.str() + " of tunnel " +
+                                        tunnel.name + "; take it away or change the tunnel");
+        }
+    }
+}
+
+void check_network(const Config& config, Preflight& out) {
+    const auto network = NetworkView::read();
+    if (!network) {
+        out.warnings.push_back("the interfaces were not looked at: " + network.error().message());
+        return;
+    }
+    for (const auto& [list, role] : {std::pair{&config.lan, "LAN"}, {&config.uplink, "uplink"}})
+        for (const auto& name : *list)
+            if (network->find(name) == nullptr)
+                out.warnings.push_back("there is no interface " + name + " (" + role +
+                                       ") yet; nothing passes it until it comes");
+    check_bridges(config, *network, out);
+    check_addresses(config, *network, out);
+}
+
+} // namespace
+
+Preflight preflight(const Config& config) {
+    Preflight out;
+    if (auto ok = IkeSupervisor::check(config); !ok)
+        out.wrong.push_back(ok.error().message());
+    check_credentials(config, out);
+    check_root(config, out);
+    check_network(config, out);
+    return out;
+}
+
+} // namespace penstock::core

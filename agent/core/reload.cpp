@@ -1,0 +1,54 @@
+// SIGHUP: what can change while the agent runs, and what is said instead.
+#include "agent/core/agent.hpp"
+
+namespace penstock::core {
+namespace {
+
+// Keys whose values differ, as a person writes them.
+std::string differences(const Config& before, const Config& after) {
+    std::string out;
+    const auto compare = [&](const char* name, const auto& a, const auto& b) {
+        if (!(a == b))
+            out += (out.empty() ? "" : ", ") + std::string(name);
+    };
+    compare("[gateway] name", before.gateway, after.gateway);
+    compare("[lan] interfaces", before.lan, after.lan);
+    compare("[uplink] interfaces", before.uplink, after.uplink);
+    compare("[uplink] host_egress", before.host_egress_open, after.host_egress_open);
+    compare("[ike] certificate", before.certificate, after.certificate);
+    compare("[ike] private_key", before.private_key, after.private_key);
+    compare("[ike] ca", before.ca, after.ca);
+    compare("[ike] user", before.ike_user, after.ike_user);
+    compare("[ike] esp", before.esp, after.esp);
+    compare("[[tunnel]]", before.tunnels, after.tunnels);
+    compare("[policy] root", before.root, after.root);
+    compare("[policy] on_expiry", before.lock_on_expiry, after.lock_on_expiry);
+    compare("[policy] devices", before.device_capacity, after.device_capacity);
+    compare("[paths] state", before.state, after.state);
+    compare("[paths] run", before.run, after.run);
+    compare("[paths] bpffs", before.bpffs, after.bpffs);
+    compare("[paths] libexec", before.libexec, after.libexec);
+    compare("[mark] mask", before.mark_mask, after.mark_mask);
+    compare("[routing] table", before.table, after.table);
+    compare("[routing] rule_priority", before.rule_priority, after.rule_priority);
+    return out;
+}
+
+} // namespace
+
+void Agent::reload() {
+    const auto refuse = [this](const std::string& why) {
+        events_.add(log::Level::error, "reload_refused", {{"why", why}, {"effect", "nothing has changed"}});
+    };
+    const auto fresh = Config::load(config_.file);
+    if (!fresh)
+        return refuse(fresh.error().message());
+    if (const auto changed = differences(config_, *fresh); !changed.empty())
+        events_.add(log::Level::warning, "reload_needs_restart",
+                    {{"changed", changed}, {"mend", "systemctl restart penstockd"}});
+    if (auto ok = ike_->reload(); !ok)
+        return refuse(ok.error().message());
+    events_.add(log::Level::info, "reloaded", {{"what", "certificate, private key and CAs"}});
+}
+
+} // namespace penstock::core
