@@ -7,7 +7,7 @@
 #include <bpf/libbpf.h>
 
 #include <bit>
-
+#include <cerrno>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <memory>
@@ -114,7 +114,12 @@ Result<Programs> Programs::load(const ProgramOptions& options) {
         bpf_map__set_pin_path(map, pin.c_str());
     }
     last_warning.clear();
-    if (const int error = penstock_bpf__load(skeleton.get()); error != 0)
+    const int error = penstock_bpf__load(skeleton.get());
+    if (error == -ENOMEM)
+        return fail("no memory for the tables of " + std::to_string(options.device_capacity) +
+                        " devices; lower [policy] devices, or raise the memory limit of penstockd (MemoryMax=)",
+                    ENOMEM);
+    if (error != 0)
         return fail_errno(
             "the kernel refuses the BPF programs" + (last_warning.empty() ? "" : " (" + last_warning + ")"), -error);
 

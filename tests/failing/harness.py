@@ -106,8 +106,17 @@ class Desk:
 
     def running(self) -> None:
         """Up with the good configuration and a policy, the tunnel open."""
-        self.config.write_text(self.good, encoding="utf-8")
+        if self.config.read_text(encoding="utf-8") != self.good or self.penstock("status").code != 0:
+            self.restart()
         self.stage.open()
+
+    def restart(self) -> None:
+        self.agent.stop()
+        self.config.write_text(self.good, encoding="utf-8")
+        self.agent.start()
+        self.stage.opened()
+        if self.agent.json("status")["policy"] is None:
+            self.stage.push_base()
 
     def start_with(self, old: str, new: str) -> None:
         """The agent starts again with a spoiled configuration, as systemd would."""
@@ -118,10 +127,7 @@ class Desk:
 
     def mend(self) -> None:
         """Back to the good configuration; traffic must move again."""
-        self.agent.stop()
-        self.config.write_text(self.good, encoding="utf-8")
-        self.agent.start()
-        self.stage.opened()
+        self.restart()
         self.passes()
 
     def log_says(self, *wanted: str, seconds: float = 8) -> None:
