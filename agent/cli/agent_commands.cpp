@@ -4,11 +4,16 @@
 #include "agent/cli/bundle_commands.hpp"
 #include "agent/cli/client.hpp"
 #include "agent/cli/display.hpp"
+#include "agent/cli/event_summary.hpp"
+#include "agent/cli/format.hpp"
 #include "policy/bundle/verify.hpp"
 #include "policy/oracle.hpp"
 #include "policy/payload.hpp"
 
+#include <algorithm>
+#include <chrono>
 #include <iostream>
+#include <thread>
 #include <unistd.h>
 
 namespace penstock::cli {
@@ -16,6 +21,10 @@ namespace {
 
 using Json = nlohmann::json;
 using Show = std::string (*)(const Json&);
+
+constexpr std::chrono::milliseconds kSummary{1000};
+// How long `tunnel up` and `tunnel rekey` wait for what they began.
+constexpr std::chrono::seconds kTunnelPatience{5};
 
 // What every command of this file has.
 struct Command {
@@ -50,6 +59,8 @@ std::string show_message(const Json& answer) { return answer.value("message", "d
 std::string show_gate_of(const Json& answer) { return show_gate(answer.value("gate", Json::object())); }
 std::string show_done(const Json&) { return "done\n"; }
 
+void examples(CLI::App* app, const std::string& lines) { app->footer("Examples:\n" + lines); }
+
 std::shared_ptr<Command> command(CLI::App* app, const std::string& socket, int& exit_code) {
     auto out = std::make_shared<Command>(Command{socket, exit_code});
     app->add_flag("--json", out->json, "answer in JSON");
@@ -62,13 +73,44 @@ void stream_events(const Command& command, bool follow) {
         return command.failed(client.error());
     if (auto ok = client->send({{"op", "events"}, {"follow", follow}}); !ok)
         return command.failed(ok.error());
+    // Programs get every event; a person gets drops by device and reason, once a second.
+    EventSummary drops;
+    auto next = std::chrono::steady_clock::now() + kSummary;
     for (;;) {
-        const auto event = client->receive();
+        const auto event = client->receive_within(kSummary);
+        if (const auto now = std::chrono::steady_clock::now(); !event || now >= next) {
+            std::cout << drops.flush() << std::flush;
+            next = now + kSummary;
+        }
         if (!event)
             return command.failed(event.error());
-        if (event->contains("ok"))
+        if (!*event)
+            continue;
+        if ((*event)->contains("ok"))
+            break;
+        if (command.json)
+            std::cout << (*event)->dump() << "\n" << std::flush;
+        else if (!drops.take(**event))
+            std::cout << show_event(**event) << std::flush;
+    }
+    std::cout << drops.flush();
+}
+
+// Again and again, also while the agent restarts.
+void watch_status(const Command& command, double seconds) {
+    const bool terminal = isatty(STDOUT_FILENO) != 0;
+    for (;;) {
+        const auto answer = command.ask({{"op", "status"}});
+        std::string text;
+        if (command.json)
+            text = (answer ? answer->dump() : Json{{"ok", false}, {"error", answer.error().message()}}.dump()) + "\n";
+        else
+            text = answer ? show_status(*answer) : wrap("penstock: " + answer.error().message(), 0) + "\n";
+        std::cout << (terminal && !command.json ? "\033[H\033[J" : "") << text << (terminal || command.json ? "" : "\n")
+                  << std::flush;
+        if (!std::cout)
             return;
-        std::cout << (command.json ? event->dump() + "\n" : show_event(*event)) << std::flush;
+        std::this_thread::sleep_for(std::chrono::duration<double>(seconds));
     }
 }
 
@@ -107,6 +149,9 @@ void add_explain(CLI::App& app, const std::string& socket, int& exit_code) {
     auto* explain = app.add_subcommand("explain", "say whether a device may reach an address, and by which rule");
     auto question = std::make_shared<Question>();
     auto run = command(explain, socket, exit_code);
+    examples(explain,
+             "  penstock explain --device thermostat-12 --to 203.0.113.10 --proto tcp --port 443\n"
+             "  penstock explain --device camera-7 --to 2001:db8::20 --proto udp --port 4000 --bundle new.bundle");
     explain->add_option("--device", question->device, "name in the policy")->required();
     auto* to = explain->add_option("--to", question->to, "address the device sends to");
     explain->add_option("--from", question->from, "address that sends to the device")->excludes(to);
@@ -133,6 +178,8 @@ void add_push(CLI::App& app, const std::string& socket, int& exit_code) {
     auto file = std::make_shared<std::string>();
     auto dry_run = std::make_shared<bool>(false);
     auto run = command(push, socket, exit_code);
+    examples(push, "  penstock push --dry-run policy.bundle\n"
+                   "  penstock push policy.bundle");
     push->add_option("FILE", *file, "signed bundle")->required();
     push->add_flag("--dry-run", *dry_run, "verify only; change nothing");
     push->callback([=] {
@@ -143,11 +190,59 @@ void add_push(CLI::App& app, const std::string& socket, int& exit_code) {
     });
 }
 
+Result<Json> tunnel_called(const Command& command, const std::string& name) {
+    const auto answer = command.ask({{"op", "tunnels"}});
+    if (!answer)
+        return tl::unexpected(answer.error());
+    for (const auto& tunnel : answer->value("tunnels", Json::array()))
+        if (text_of(tunnel, "name") == name)
+            return tunnel;
+    return Json::object();
+}
+
+// Says what came of it, not only that it was begun.
+void change_tunnel(const Command& command, const std::string& action, const std::string& name) {
+    const auto before = tunnel_called(command, name);
+    if (!before)
+        return command.failed(before.error());
+    const auto begun = command.ask({{"op", "tunnel"}, {"action", action}, {"name", name}});
+    if (!begun)
+        return command.failed(begun.error());
+    const auto finished = [&](const Json& tunnel) {
+        const bool up = text_of(tunnel, "state") == "up";
+        return action == "up"      ? up
+               : action == "rekey" ? up && text_of(tunnel, "spi_out") != text_of(*before, "spi_out")
+                                   : !up;
+    };
+    const auto until = std::chrono::steady_clock::now() + kTunnelPatience;
+    auto now = tunnel_called(command, name);
+    while (now && !finished(*now) && std::chrono::steady_clock::now() < until) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        now = tunnel_called(command, name);
+    }
+    if (!now)
+        return command.failed(now.error());
+    if (!finished(*now))
+        return command.failed(Error(
+            "tunnel " + name + " is " + text_of(*now, "state") + " after " + std::to_string(kTunnelPatience.count()) +
+            " s; it goes on trying: " + text_of(*now, "trouble", "no answer from the peer yet")));
+    command.print({{"ok", true}, {"tunnel", name}, {"action", action}, {"state", text_of(*now, "state")}},
+                  [](const Json& done) {
+                      return "tunnel " + text_of(done, "tunnel") + " is " + text_of(done, "state") +
+                             (text_of(done, "action") == "rekey" ? " with new keys" : "") + "\n";
+                  });
+}
+
 void add_tunnel(CLI::App& app, const std::string& socket, int& exit_code) {
     auto* tunnel = app.add_subcommand("tunnel", "list tunnels, or take one up or down, or rekey it");
     tunnel->require_subcommand(1);
+    examples(tunnel, "  penstock tunnel list\n"
+                     "  penstock tunnel rekey cloud\n"
+                     "  penstock tunnel down cloud      # until `tunnel up`, also over a restart of penstock-ike");
     auto* list = tunnel->add_subcommand("list", "state, cipher and SPIs of each tunnel");
     auto run = command(list, socket, exit_code);
+    examples(list, "  penstock tunnel list\n"
+                   "  penstock tunnel list --json | jq '.tunnels[].state'");
     list->callback([run] { run->ask_and_print({{"op", "tunnels"}}, show_tunnels); });
     const std::pair<std::string, std::string> actions[] = {
         {"up", "bring tunnel NAME up"}, {"down", "take tunnel NAME down"}, {"rekey", "give tunnel NAME new keys"}};
@@ -156,9 +251,8 @@ void add_tunnel(CLI::App& app, const std::string& socket, int& exit_code) {
         auto name = std::make_shared<std::string>();
         auto act = command(one, socket, exit_code);
         one->add_option("NAME", *name, "tunnel of the configuration")->required();
-        one->callback([=, action = action] {
-            act->ask_and_print({{"op", "tunnel"}, {"action", action}, {"name", *name}}, show_done);
-        });
+        examples(one, "  penstock tunnel " + action + " cloud");
+        one->callback([=, action = action] { change_tunnel(*act, action, *name); });
     }
 }
 
@@ -177,13 +271,18 @@ bool confirmed(bool yes) {
 void add_guard(CLI::App& app, const std::string& socket, int& exit_code) {
     auto* guard = app.add_subcommand("guard", "the gate itself");
     guard->require_subcommand(1);
+    examples(guard, "  penstock guard status\n"
+                    "  penstock guard release          # asks; `systemctl restart penstockd` closes it again");
     auto* status = guard->add_subcommand("status", "is the gate closed, and on which interfaces");
     auto look = command(status, socket, exit_code);
+    examples(status, "  penstock guard status");
     status->callback([look] { look->ask_and_print({{"op", "guard"}, {"action", "status"}}, show_gate_of); });
     auto* release = guard->add_subcommand("release", "take the guard away (root only) until penstockd starts again");
     auto yes = std::make_shared<bool>(false);
     auto act = command(release, socket, exit_code);
     release->add_flag("--yes", *yes, "do not ask");
+    examples(release, "  penstock guard release\n"
+                      "  penstock guard release --yes    # in a script");
     release->callback([=] {
         if (!confirmed(*yes))
             return act->failed(Error("not released; confirm with \"release\" on a terminal, or with --yes"));
@@ -196,16 +295,35 @@ void add_guard(CLI::App& app, const std::string& socket, int& exit_code) {
 void add_agent_commands(CLI::App& app, const std::string& socket, int& exit_code) {
     auto* status = app.add_subcommand("status", "gate, tunnels, policy, devices and drops on one screen");
     auto show = command(status, socket, exit_code);
-    status->callback([show] { show->ask_and_print({{"op", "status"}}, show_status); });
+    auto again = std::make_shared<bool>(false);
+    auto seconds = std::make_shared<double>(2);
+    auto* watch_flag = status->add_flag("--watch", *again, "again and again until interrupted");
+    status->add_option("--interval", *seconds, "seconds between two looks of --watch")
+        ->needs(watch_flag)
+        ->check(CLI::Range(0.1, 3600.0))
+        ->capture_default_str();
+    examples(status, "  penstock status\n"
+                     "  penstock status --watch\n"
+                     "  penstock status --json | jq .gate.state");
+    status->callback([=] {
+        if (*again)
+            return watch_status(*show, *seconds);
+        show->ask_and_print({{"op", "status"}}, show_status);
+    });
 
     auto* devices = app.add_subcommand("devices", "every device of the policy and its traffic");
     auto list = command(devices, socket, exit_code);
+    examples(devices, "  penstock devices\n"
+                      "  penstock devices --json | jq '.devices[] | select(.dropped > 0)'");
     devices->callback([list] { list->ask_and_print({{"op", "devices"}}, show_devices); });
 
     auto* events = app.add_subcommand("events", "what happened lately");
     auto follow = std::make_shared<bool>(false);
     auto watch = command(events, socket, exit_code);
     events->add_flag("--follow,-f", *follow, "go on until interrupted");
+    examples(events, "  penstock events\n"
+                     "  penstock events --follow        # drops by device and reason, once a second\n"
+                     "  penstock events --follow --json # each event, one a line");
     events->callback([=] { stream_events(*watch, *follow); });
 
     add_tunnel(app, socket, exit_code);

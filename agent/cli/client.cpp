@@ -1,8 +1,11 @@
 #include "agent/cli/client.hpp"
 
+#include <cstdio>
 #include <cstring>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 namespace penstock::cli {
 
@@ -44,6 +47,18 @@ Status Client::send_bytes(std::string_view rest) {
 
 Result<nlohmann::json> Client::receive() {
     for (;;) {
+        auto message = receive_within(std::chrono::hours(1));
+        if (!message)
+            return tl::unexpected(message.error());
+        if (*message)
+            return std::move(**message);
+    }
+}
+
+Result<std::optional<nlohmann::json>> Client::receive_within(std::chrono::milliseconds time) {
+    using Clock = std::chrono::steady_clock;
+    const auto until = Clock::now() + time;
+    for (;;) {
         if (const auto end = buffer_.find('\n'); end != std::string::npos) {
             auto message = nlohmann::json::parse(buffer_.substr(0, end), nullptr, false);
             buffer_.erase(0, end + 1);
@@ -51,6 +66,10 @@ Result<nlohmann::json> Client::receive() {
                 return fail("penstockd answered with something that is not JSON");
             return message;
         }
+        const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+        pollfd ready{.fd = socket_.get(), .events = POLLIN, .revents = 0};
+        if (left <= 0 || poll(&ready, 1, static_cast<int>(left)) == 0)
+            return std::nullopt;
         char chunk[65536];
         const auto got = recv(socket_.get(), chunk, sizeof chunk, 0);
         if (got < 0 && errno == EINTR)
@@ -63,10 +82,26 @@ Result<nlohmann::json> Client::receive() {
     }
 }
 
+// Says on a terminal that it waits, from the second second on.
+Result<nlohmann::json> Client::await() {
+    const bool terminal = isatty(STDERR_FILENO) != 0;
+    for (int seconds = 0;; seconds++) {
+        auto message = receive_within(std::chrono::seconds(1));
+        if (seconds != 0 && terminal && (!message || *message))
+            std::fputs("\r\033[K", stderr);
+        if (!message)
+            return tl::unexpected(message.error());
+        if (*message)
+            return std::move(**message);
+        if (terminal)
+            std::fprintf(stderr, "\rwaiting for penstockd, %d s ", seconds + 1);
+    }
+}
+
 Result<nlohmann::json> Client::ask(const nlohmann::json& request, std::string_view body) {
     // A refusal may come, and the connection end, before all is sent: then the refusal is what matters.
     const auto sent = send(request, body);
-    auto answer = receive();
+    auto answer = await();
     if (!answer && !sent)
         return tl::unexpected(sent.error());
     if (answer && !answer->value("ok", false))

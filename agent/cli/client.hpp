@@ -6,6 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <chrono>
+#include <optional>
 #include <string>
 
 namespace penstock::cli {
@@ -19,11 +21,15 @@ public:
     Status send(const nlohmann::json& request, std::string_view body = {});
     // The next line; an error when the agent closed the connection.
     Result<nlohmann::json> receive();
-    // Request and answer. {"ok": false} becomes the error it carries.
+    // The same, or nothing if no line came in this time.
+    Result<std::optional<nlohmann::json>> receive_within(std::chrono::milliseconds time);
+    // Request and answer. {"ok": false} becomes the error it carries. On a terminal it shows that it waits, if that
+    // takes longer than a second.
     Result<nlohmann::json> ask(const nlohmann::json& request, std::string_view body = {});
 
 private:
     Status send_bytes(std::string_view rest);
+    Result<nlohmann::json> await();
     explicit Client(Fd socket) : socket_(std::move(socket)) {}
     Fd socket_;
     std::string buffer_;

@@ -1,10 +1,8 @@
 #include "agent/cli/display.hpp"
 
+#include "agent/cli/format.hpp"
+
 #include <algorithm>
-#include <cstdarg>
-#include <cstdio>
-#include <cstdlib>
-#include <unistd.h>
 #include <vector>
 
 namespace penstock::cli {
@@ -12,66 +10,37 @@ namespace {
 
 using Json = nlohmann::json;
 
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-    char line[512];
-    va_list arguments;
-    va_start(arguments, pattern);
-    std::vsnprintf(line, sizeof line, pattern, arguments);
-    va_end(arguments);
-    return line;
-}
-
-std::string text(const Json& object, const char* key, const std::string& otherwise = "-") {
-    const auto found = object.find(key);
-    if (found == object.end() || found->is_null())
-        return otherwise;
-    return found->is_string() ? found->get<std::string>() : found->dump();
-}
-
-std::int64_t number(const Json& object, const char* key) {
-    const auto found = object.find(key);
-    return found != object.end() && found->is_number() ? found->get<std::int64_t>() : 0;
-}
-
-bool colours() {
-    static const bool on = isatty(STDOUT_FILENO) && std::getenv("NO_COLOR") == nullptr;
-    return on;
-}
-
-std::string paint(const std::string& word, bool good) {
-    return colours() ? (good ? "\033[32m" : "\033[1;31m") + word + "\033[0m" : word;
-}
+Tone tone_of(bool good) { return good ? Tone::good : Tone::bad; }
 
 std::string tunnel_lines(const Json& tunnel) {
-    const bool up = text(tunnel, "state") == "up";
-    const auto state = tunnel.value("taken_down", false) ? "down (taken down by an operator)" : text(tunnel, "state");
-    auto out = "tunnel   " + text(tunnel, "name") + " " + paint(state, up) + " to " + text(tunnel, "peer") +
-               ", ESP in " + (text(tunnel, "esp") == "kernel" ? "the kernel" : "user space") + "\n";
-    if (up) {
-        out += "         " + text(tunnel, "cipher") + ", SPI in " + text(tunnel, "spi_in") + ", out " +
-               text(tunnel, "spi_out") + "\n";
-        out += "         age " + human_duration(number(tunnel, "age_s"));
-        if (tunnel.contains("rekey_in_s"))
-            out += ", next rekey in " + human_duration(number(tunnel, "rekey_in_s"));
-        out += "\n";
-        if (text(tunnel, "ike") != "up")
-            out += "         IKE is " + text(tunnel, "ike") + "; the SAs go on until they expire\n";
-    } else if (tunnel.contains("trouble")) {
-        out += "         " + text(tunnel, "trouble") + "\n";
-    }
+    const bool up = text_of(tunnel, "state") == "up";
+    const bool taken_down = tunnel.value("taken_down", false);
+    const auto state = taken_down ? "down (taken down by an operator)" : text_of(tunnel, "state");
+    auto out = labelled("tunnel", text_of(tunnel, "name") + " " + paint(state, tone_of(up)) + " to " +
+                                      text_of(tunnel, "peer") + ", ESP in " +
+                                      (text_of(tunnel, "esp") == "kernel" ? "the kernel" : "user space"));
+    if (!up)
+        return out + (tunnel.contains("trouble") ? labelled("", text_of(tunnel, "trouble")) : "");
+    out += labelled("", text_of(tunnel, "cipher") + ", SPI in " + text_of(tunnel, "spi_in") + ", out " +
+                            text_of(tunnel, "spi_out"));
+    auto age = "age " + human_duration(number_of(tunnel, "age_s"));
+    if (tunnel.contains("rekey_in_s"))
+        age += ", next rekey in " + human_duration(number_of(tunnel, "rekey_in_s"));
+    out += labelled("", age);
+    if (text_of(tunnel, "ike") != "up")
+        out += labelled("", "IKE is " + text_of(tunnel, "ike") + "; the SAs go on until they expire");
     return out;
 }
 
 std::string policy_line(const Json& policy) {
     if (!policy.is_object())
-        return "policy   " + paint("none", false) + ": nothing is allowed. Push a bundle: penstock push FILE\n";
-    auto out = "policy   " + text(policy, "fleet") + " version " + text(policy, "version") + ", expires " +
-               text(policy, "expires");
+        return labelled("policy", paint("none", Tone::bad) + ": nothing is allowed. Push a bundle: penstock push FILE");
+    auto out = text_of(policy, "fleet") + " version " + text_of(policy, "version");
     if (policy.value("locked", false))
-        out += " " + paint("EXPIRED, everything is refused", false);
+        out += " " + paint("EXPIRED, everything is refused", Tone::bad);
     else if (policy.value("expired", false))
-        out += " " + paint("EXPIRED, kept in force", false);
-    return out + "\n";
+        out += " " + paint("EXPIRED, kept in force", Tone::bad);
+    return labelled("policy", out) + labelled("", "expires " + human_time(text_of(policy, "expires")));
 }
 
 std::string drop_lines(const Json& drops, const Json& reasons) {
@@ -80,77 +49,74 @@ std::string drop_lines(const Json& drops, const Json& reasons) {
         sorted.emplace_back(count.get<std::uint64_t>(), name);
     std::ranges::sort(sorted, std::greater{});
     if (sorted.empty())
-        return "drops    none\n";
+        return labelled("drops", "none");
     std::string out;
-    constexpr std::size_t kShown = 8;
+    constexpr std::size_t kShown = 8, kIndent = 18;
     for (std::size_t i = 0; i < sorted.size() && i < kShown; i++)
-        out += format("%-8s %10llu  %s\n", i == 0 ? "drops" : "", static_cast<unsigned long long>(sorted[i].first),
-                      text(reasons, sorted[i].second.c_str(), sorted[i].second).c_str());
+        out += wrap(format("%-8s %7s  ", i == 0 ? "drops" : "", human_count(sorted[i].first).c_str()) +
+                        text_of(reasons, sorted[i].second.c_str(), sorted[i].second),
+                    kIndent) +
+               "\n";
     if (sorted.size() > kShown)
-        out += format("         and %zu more reasons: penstock status --json\n", sorted.size() - kShown);
+        out += labelled("", format("and %zu more reasons: penstock status --json", sorted.size() - kShown));
     return out;
+}
+
+std::string interface_name(const Json& one) {
+    const auto role = text_of(one, "role");
+    std::string mark;
+    if (!one.value("present", true))
+        mark = ", " + paint("absent", Tone::doubtful);
+    else if (role != "tunnel" && !one.value("guarded", false))
+        mark = ", " + paint("NOT GUARDED", Tone::bad);
+    return text_of(one, "name") + " (" + role + mark + ")";
+}
+
+// A name that is longer than its column ends in '~'.
+std::string fitted(const std::string& name, std::size_t columns) {
+    return name.size() <= columns ? name : name.substr(0, columns - 1) + "~";
 }
 
 } // namespace
 
-std::string human_size(double bytes) {
-    const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    std::size_t unit = 0;
-    while (bytes >= 1024 && unit + 1 < std::size(units)) {
-        bytes /= 1024;
-        unit++;
-    }
-    return unit == 0 ? format("%.0f B", bytes) : format("%.1f %s", bytes, units[unit]);
-}
-
-std::string human_duration(std::int64_t seconds) {
-    if (seconds < 60)
-        return format("%lld s", static_cast<long long>(seconds));
-    if (seconds < 3600)
-        return format("%lld min %lld s", static_cast<long long>(seconds / 60), static_cast<long long>(seconds % 60));
-    if (seconds < 86400)
-        return format("%lld h %lld min", static_cast<long long>(seconds / 3600),
-                      static_cast<long long>(seconds % 3600 / 60));
-    return format("%lld d %lld h", static_cast<long long>(seconds / 86400),
-                  static_cast<long long>(seconds % 86400 / 3600));
-}
-
 std::string show_gate(const Json& gate) {
-    const auto state = text(gate, "state");
-    std::string out = "gate     " + paint(state, state == "closed");
+    const auto state = text_of(gate, "state");
+    auto out = labelled("gate", paint(state, tone_of(state == "closed")) + ", " + text_of(gate, "hooks"));
     if (state == "problem")
-        out += ": " + text(gate, "problem") + "\n         nothing is forwarded until this is mended";
+        out += labelled("", text_of(gate, "problem")) + labelled("", "nothing is forwarded until this is mended");
     if (state == "released")
-        out += ": NOT GUARDED. Restart penstockd to close it";
-    out += "\n        ";
-    for (const auto& one : gate.value("interfaces", Json::array())) {
-        const auto role = text(one, "role");
-        const char* mark = role == "tunnel" ? "" : one.value("guarded", false) ? "" : " NOT GUARDED";
-        out += " " + text(one, "name") + " (" + role + mark + ")";
-    }
-    return out + ", " + text(gate, "hooks") + "\n";
+        out += labelled("", paint("NOT GUARDED", Tone::bad) + "; close it: systemctl restart penstockd");
+    std::string interfaces;
+    for (const auto& one : gate.value("interfaces", Json::array()))
+        interfaces += (interfaces.empty() ? "" : " ") + interface_name(one);
+    return out + labelled("", interfaces);
 }
 
 std::string show_status(const Json& status) {
-    std::string out = "gateway  " + text(status, "gateway") + ", penstock " + text(status, "version") + ", up " +
-                      human_duration(number(status, "uptime_s")) + "\n";
+    auto out = labelled("gateway", text_of(status, "gateway") + ", penstock " + text_of(status, "version") + ", up " +
+                                       human_duration(number_of(status, "uptime_s")));
+    out += labelled("time", human_time(text_of(status, "time")));
     out += show_gate(status.value("gate", Json::object()));
+    if (const auto trouble = text_of(status.value("ike", Json::object()), "trouble", ""); !trouble.empty())
+        out += labelled("ike", paint("not running", Tone::bad) + ": " + trouble);
     for (const auto& tunnel : status.value("tunnels", Json::array()))
         out += tunnel_lines(tunnel);
     out += policy_line(status.value("policy", Json()));
-    out += "devices  " + text(status, "devices") + "\n";
+    out += labelled("devices", text_of(status, "devices"));
     return out + drop_lines(status.value("drops", Json::object()), status.value("drop_reasons", Json::object()));
 }
 
 std::string show_devices(const Json& answer) {
-    std::string out = format("%-20s %-17s %10s %10s %8s %s\n", "DEVICE", "MAC", "SENT", "RECEIVED", "DROPPED", "SEEN");
+    constexpr std::size_t kName = 20;
+    const char* line = "%-20s %-17s %10s %10s %7s %9s\n";
+    auto out = format(line, "DEVICE", "MAC", "SENT", "RECEIVED", "DROPPED", "SEEN");
     for (const auto& device : answer.value("devices", Json::array())) {
         const bool seen = device.contains("seen_s_ago") && device["seen_s_ago"].is_number();
-        out += format("%-20s %-17s %10s %10s %8lld %s\n", text(device, "name").c_str(), text(device, "mac").c_str(),
-                      human_size(static_cast<double>(number(device, "out_bytes"))).c_str(),
-                      human_size(static_cast<double>(number(device, "in_bytes"))).c_str(),
-                      static_cast<long long>(number(device, "dropped")),
-                      seen ? human_duration(number(device, "seen_s_ago")).c_str() : "never");
+        out += format(line, fitted(text_of(device, "name"), kName).c_str(), text_of(device, "mac").c_str(),
+                      human_size(static_cast<double>(number_of(device, "out_bytes"))).c_str(),
+                      human_size(static_cast<double>(number_of(device, "in_bytes"))).c_str(),
+                      human_count(static_cast<std::uint64_t>(number_of(device, "dropped"))).c_str(),
+                      seen ? (short_duration(number_of(device, "seen_s_ago")) + " ago").c_str() : "never");
     }
     return out;
 }
@@ -163,23 +129,19 @@ std::string show_tunnels(const Json& answer) {
 }
 
 std::string show_event(const Json& event) {
-    std::string out = text(event, "time") + " " + text(event, "event");
+    auto out = local_clock(text_of(event, "time")) + "  " + text_of(event, "event");
     for (const auto& [key, value] : event.items())
         if (key != "time" && key != "event")
-            out += " " + key + "=" + (value.is_string() ? value.get<std::string>() : value.dump());
-    // What a stranger on the network chose must not steer the terminal.
-    for (char& c : out)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
-            c = '?';
-    return out + "\n";
+            out += " " + key + "=" + text_of(event, key.c_str());
+    return (colours() ? wrap(out, 4) : out) + "\n";
 }
 
 std::string show_explanation(const Json& answer) {
     const bool allow = answer.value("allow", false);
-    auto out = paint(allow ? "allow" : "deny", allow) + " (" + text(answer, "reason") +
-               "): " + text(answer, "citation", "") + "\n";
+    auto out = paint(allow ? "allow" : "deny", tone_of(allow)) + " (" + text_of(answer, "reason") +
+               "): " + text_of(answer, "citation", "") + "\n";
     if (answer.contains("tunnel"))
-        out += "through tunnel " + text(answer, "tunnel") + "\n";
+        out += "through tunnel " + text_of(answer, "tunnel") + "\n";
     return out;
 }
 

@@ -14,7 +14,4 @@ std::string show_tunnels(const nlohmann::json& answer);
 std::string show_event(const nlohmann::json& event);
 std::string show_explanation(const nlohmann::json& answer);
 
-std::string human_size(double bytes);             // "1.5 MiB"
-std::string human_duration(std::int64_t seconds); // "2 h 5 min"
-
 } // namespace penstock::cli

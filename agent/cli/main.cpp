@@ -1,8 +1,31 @@
 // penstock: what a person types.
 #include "agent/cli/agent_commands.hpp"
 #include "agent/cli/bundle_commands.hpp"
+#include "policy/text.hpp"
 
 #include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <iostream>
+
+namespace {
+
+// "; did you mean ...?" for the first word that is no command.
+std::string suggestion(const CLI::App& app, int argc, char** argv) {
+    std::vector<std::string> names;
+    for (const auto* command : app.get_subcommands(nullptr))
+        names.push_back(command->get_name());
+    for (int i = 1; i < argc; i++) {
+        const std::string word = argv[i];
+        if (word.starts_with('-') || std::ranges::find(names, word) != names.end())
+            return "";
+        return "penstock: there is no command " + penstock::policy::quote(word) +
+               penstock::policy::did_you_mean(word, std::vector<std::string_view>(names.begin(), names.end())) + "\n";
+    }
+    return "";
+}
+
+} // namespace
 
 int main(int argc, char** argv) {
     using namespace penstock::cli;
@@ -26,6 +49,8 @@ int main(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
+        if (error.get_exit_code() != 0)
+            std::cerr << suggestion(app, argc, argv);
         return app.exit(error) == 0 ? kDone : kWrongUsage;
     }
     return exit_code;

@@ -2,6 +2,7 @@
 
 #include "policy/limits.hpp"
 
+#include <chrono>
 #include <cstring>
 #include <grp.h>
 #include <optional>
@@ -56,6 +57,7 @@ public:
     }
     void finish() override {
         busy_ = false;
+        active_ = std::chrono::steady_clock::now();
         // Within take_requests() its loop goes on; a stranger's thousand requests are no thousand frames of our stack.
         if (socket_ && !taking_)
             take_requests();
@@ -67,6 +69,11 @@ public:
             callback();
     }
     [[nodiscard]] uid_t uid() const override { return uid_; }
+
+    // How long it has asked for nothing and waited for nothing.
+    [[nodiscard]] std::chrono::steady_clock::duration idle_for() const {
+        return busy_ ? std::chrono::steady_clock::duration{} : std::chrono::steady_clock::now() - active_;
+    }
 
     void close() {
         if (!socket_)
@@ -111,6 +118,7 @@ private:
         if (got <= 0)
             return close();
         in_.append(buffer, static_cast<std::size_t>(got));
+        active_ = std::chrono::steady_clock::now();
         take_requests();
     }
 
@@ -203,11 +211,12 @@ private:
     std::optional<std::size_t> body_size_; // bytes that follow request_; none: a line is awaited
     bool busy_ = false;                    // a request is being answered; the next one waits
     bool taking_ = false;
+    std::chrono::steady_clock::time_point active_ = std::chrono::steady_clock::now();
     std::function<void()> on_close_;
 };
 
-Server::Server(EventLoop& loop, std::filesystem::path path, core::Requests& requests)
-    : loop_(loop), path_(std::move(path)), requests_(requests) {}
+Server::Server(EventLoop& loop, std::filesystem::path path, core::Requests& requests, EventLoop::Millis idle)
+    : loop_(loop), path_(std::move(path)), requests_(requests), idle_(idle) {}
 
 Server::~Server() {
     while (!connections_.empty())
@@ -217,7 +226,7 @@ Server::~Server() {
 }
 
 Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, const std::filesystem::path& path,
-                                               core::Requests& requests) {
+                                               core::Requests& requests, EventLoop::Millis idle) {
     std::error_code error;
     std::filesystem::create_directories(path.parent_path(), error);
     if (error)
@@ -228,7 +237,7 @@ Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, const std::files
     if (somebody_answers(*address))
         return fail("another penstockd answers on " + path.string() + "; stop it first");
     unlink(path.c_str());
-    std::unique_ptr<Server> server(new Server(loop, path, requests));
+    std::unique_ptr<Server> server(new Server(loop, path, requests, idle));
     server->socket_ = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!server->socket_ ||
         bind(server->socket_.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0 ||
@@ -242,7 +251,18 @@ Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, const std::files
     if (!source)
         return tl::unexpected(source.error());
     server->source_ = std::move(*source);
+    auto timer = loop.every(idle / 4, [raw = server.get()] { raw->close_idle(); });
+    if (!timer)
+        return tl::unexpected(timer.error());
+    server->idle_source_ = std::move(*timer);
     return server;
+}
+
+void Server::close_idle() {
+    const auto all = connections_; // closing takes one out
+    for (const auto& connection : all)
+        if (connection->idle_for() > idle_)
+            connection->close();
 }
 
 void Server::accept() {

@@ -17,20 +17,24 @@ class Connection;
 class Server {
 public:
     // Fails if another penstockd answers on this path.
+    // idle: a connection that asks nothing for so long is closed; one that waits for an answer or follows is not.
     static Result<std::unique_ptr<Server>> listen(EventLoop& loop, const std::filesystem::path& path,
-                                                  core::Requests& requests);
+                                                  core::Requests& requests,
+                                                  EventLoop::Millis idle = std::chrono::seconds(60));
     ~Server();
 
 private:
     friend class Connection;
-    Server(EventLoop& loop, std::filesystem::path path, core::Requests& requests);
+    Server(EventLoop& loop, std::filesystem::path path, core::Requests& requests, EventLoop::Millis idle);
     void accept();
+    void close_idle();
 
     EventLoop& loop_;
     std::filesystem::path path_;
     core::Requests& requests_;
     Fd socket_;
-    EventSource source_;
+    EventLoop::Millis idle_;
+    EventSource source_, idle_source_;
     std::size_t bodies_ = 0; // bytes that connections announced and have not sent whole
     std::set<std::shared_ptr<Connection>> connections_;
 };

@@ -14,6 +14,7 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kFirstBackoff = std::chrono::milliseconds(50);
 constexpr auto kLongestBackoff = std::chrono::milliseconds(5000);
 constexpr auto kStable = std::chrono::seconds(30);
+constexpr std::size_t kLongestTrouble = 400;
 
 std::filesystem::path program(const Config& config) {
     if (!config.libexec.empty())
@@ -271,6 +272,7 @@ void IkeSupervisor::tunnel_event(const pike_tunnel_event& event) {
     switch (event.state) {
     case PIKE_IKE_CONNECTING:
         tunnel->ike = "connecting";
+        tunnel->new_attempt = true;
         break;
     case PIKE_IKE_UP:
         tunnel->ike = "up";
@@ -289,6 +291,7 @@ void IkeSupervisor::tunnel_event(const pike_tunnel_event& event) {
         if (event.rekey_seconds != 0)
             tunnel->rekey_at = Clock::now() + std::chrono::seconds(event.rekey_seconds);
         tunnel->trouble.clear();
+        tunnel->said.clear();
         break;
     default:
         break;
@@ -296,9 +299,16 @@ void IkeSupervisor::tunnel_event(const pike_tunnel_event& event) {
 }
 
 void IkeSupervisor::alert(const pike_alert& event) {
-    auto* tunnel = find(event.tunnel);
-    if (tunnel != nullptr && std::exchange(tunnel->trouble, event.text) == event.text)
-        return; // it tries again every few seconds
+    // The first of an attempt is nearest to the cause; what follows says what came of it. It tries again every few
+    // seconds, so each is told once until the tunnel is up.
+    if (auto* tunnel = find(event.tunnel); tunnel != nullptr) {
+        if (std::exchange(tunnel->new_attempt, false))
+            tunnel->trouble.clear();
+        if (tunnel->trouble.find(event.text) == std::string::npos && tunnel->trouble.size() < kLongestTrouble)
+            tunnel->trouble += (tunnel->trouble.empty() ? "" : "; ") + std::string(event.text);
+        if (!tunnel->said.insert(event.text).second)
+            return;
+    }
     events_.add(log::Level::warning, "ike_alert", {{"tunnel", event.tunnel}, {"why", event.text}});
 }
 

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,9 @@ struct TunnelState {
     std::uint32_t spi_in = 0, spi_out = 0; // host byte order, of the newest CHILD_SA
     std::optional<std::chrono::steady_clock::time_point> since, rekey_at;
     bool encapsulated = false;
-    std::string trouble; // the last alert since it was up, in words
+    std::string trouble;        // the alerts of the last attempt, in words and in order
+    bool new_attempt = false;   // none of its alerts came yet
+    std::set<std::string> said; // alerts that are events already, since it was up
     bool taken_down = false;
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <ctime>
+#include <net/if.h>
 
 namespace penstock::core {
 namespace {
@@ -24,7 +25,10 @@ std::uint64_t monotonic_ns() {
 nlohmann::json Agent::guard_status() const {
     nlohmann::json interfaces = nlohmann::json::array();
     for (const auto& one : guard_->interfaces())
-        interfaces.push_back({{"name", one.name}, {"role", one.role}, {"guarded", one.guarded}});
+        interfaces.push_back({{"name", one.name},
+                              {"role", one.role},
+                              {"guarded", one.guarded},
+                              {"present", if_nametoindex(one.name.c_str()) != 0}});
     const char* state = released_ ? "released" : guard_->closed() ? "closed" : "problem";
     nlohmann::json out = {{"state", state},
                           {"hooks", guard_->mechanism()},
@@ -117,6 +121,7 @@ nlohmann::json Agent::status() const {
     return {{"ok", true},
             {"gateway", config_.gateway},
             {"version", PENSTOCK_VERSION},
+            {"time", utc_now()},
             {"uptime_s", seconds(Clock::now() - started_)},
             {"gate", guard_status()},
             {"esp", ipsec_->user_esp() ? "user" : "kernel"},

@@ -112,6 +112,39 @@ BOOST_AUTO_TEST_CASE(refuses_too_much_before_it_comes) {
     }
 }
 
+BOOST_AUTO_TEST_CASE(closes_who_asks_nothing_and_keeps_who_follows) {
+    // Never finishes its answer, as when events are followed.
+    struct Follow final : core::Requests {
+        std::shared_ptr<core::Answer> kept;
+        void handle(const json&, std::string, std::shared_ptr<core::Answer> answer) override {
+            kept = std::move(answer);
+            kept->send({{"ok", true}});
+        }
+    };
+    for (const bool follows : {false, true}) {
+        Lab lab;
+        Follow follow;
+        lab.server.reset();
+        lab.server = std::move(
+            *control::Server::listen(*lab.loop, lab.folder / "control.sock", follow, std::chrono::milliseconds(40)));
+        lab.client = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        sockaddr_un address{};
+        address.sun_family = AF_UNIX;
+        std::strcpy(address.sun_path, (lab.folder / "control.sock").c_str());
+        BOOST_REQUIRE(connect(lab.client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        if (follows)
+            BOOST_REQUIRE(send(lab.client.get(), "{}\n", 3, MSG_NOSIGNAL) == 3);
+        auto stop = *lab.loop->after(std::chrono::milliseconds(200), [&] { lab.loop->stop(); });
+        BOOST_REQUIRE(lab.loop->run().has_value());
+        char buffer[256];
+        while (recv(lab.client.get(), buffer, sizeof buffer, 0) > 0) {
+        }
+        const bool closed = recv(lab.client.get(), buffer, sizeof buffer, 0) == 0;
+        BOOST_TEST(closed == !follows);
+        lab.server.reset(); // before who answers
+    }
+}
+
 BOOST_AUTO_TEST_CASE(refuses_a_second_instance) {
     const Lab lab;
     Echo other;
