@@ -55,7 +55,7 @@ def show(lab: Lab, arguments: argparse.Namespace) -> bool:
     passed = sum(row.ok for row in stage.rows)
     failed = len(stage.rows) - passed
     print(f"\nThe witness, on the provider's end of the wire: {sum(whole.kinds.values())} frames from the gateway, {whole.esp} of them ESP under "
-          f"{len(whole.spis)} logged SPIs,\n{sum(whole.kinds[kind] for kind in ('ike', 'arp', 'nd', 'mld'))} of the gateway's own (IKE, ARP, ND, MLD), "
+          f"{len(whole.spis)} logged SPIs,\n{sum(whole.kinds[kind] for kind in ('ike', 'arp', 'nd', 'mld', 'dhcp'))} of the gateway's own (IKE, ARP, ND, MLD, DHCP), "
           f"{len(whole.clear)} in clear.")
     for name, value in stage.notes.items():
         print(f"{name}: {value}")

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import time
 
-from . import noise, probe, provider
+from . import noise, probe, provider, ssh
 from .hub import READING
 from .stage import READINGS4, READINGS6, TELEMETRY4, TELEMETRY6, VIDEO4, VIDEO6, Stage
 from .system import LabError, die_with_parent, wait_until
-from .topology import BULB, CAMERA, INTRUDER, THERMOSTAT
+from .topology import BULB, CAMERA, INTRUDER, OPERATOR4, THERMOSTAT
 
 FIRST_PACKET_LIMIT = 0.5
 GAP_LIMIT = 3.0
@@ -70,6 +70,21 @@ def services(stage: Stage) -> None:
     stage.use(CAMERA, "curl, mutual TLS", "deny", lambda device, limit: hub.post(device, limit, True), False)
     noted = [line for line in hub.readings() if line.startswith("https CN=thermostat") and READING in line]
     stage.row("cloud", "what nginx noted", "-", f"{len(noted)} readings", None, "" if len(noted) == 2 else "not the two that curl posted")
+
+
+def from_outside(stage: Stage) -> None:
+    """The other direction: a device has SSH, an operator in the cloud has the key, and no policy lets either meet."""
+    stage.open()
+    lab = stage.lab
+    server = ssh.Server.start(lab.directory / "ssh", lab.topology.of(THERMOSTAT), 5 * lab.slowness)
+    itself = server.login(lab.topology.of(THERMOSTAT), THERMOSTAT.v4, THERMOSTAT.v4, 5 * lab.slowness)
+    stage.row(THERMOSTAT.name, "SSH to itself", "-", itself, None, "" if itself == ssh.LOGGED_IN else "there is no SSH to reach")
+    for who, source in (("operator", OPERATOR4), ("cloud", TELEMETRY4.address)):
+        place = lab.watch()
+        result = server.login(lab.topology.cloud, source, THERMOSTAT.v4, 2 * stage.refusal)
+        verdict = lab.since(place)
+        stage.row(who, f"SSH to {THERMOSTAT.name}", "deny", result, verdict, "logged in" if result == ssh.LOGGED_IN else "",
+                  "the device answered" if verdict.esp else "")
 
 
 def everyday_noise(stage: Stage) -> None:
@@ -229,5 +244,5 @@ def bad_bundles(stage: Stage) -> None:
     stage.ask(THERMOSTAT, READINGS4, "allow", True, f"{READINGS4}, after all that")
 
 
-SCENES = (start, policy, services, everyday_noise, strangers, tunnel_down, uplink_renews, peer_silent, kill_penstockd, kill_penstock_ike,
+SCENES = (start, policy, services, from_outside, everyday_noise, strangers, tunnel_down, uplink_renews, peer_silent, kill_penstockd, kill_penstock_ike,
           right_taken_away, bad_bundles)

@@ -4,8 +4,8 @@
       10.20.0.12    |                                            v
     camera-7 -------+-- br0 -- lan0 [ gateway ] wan0 --------- up0 [ isp ] cl0 ------- wan0 [ cloud ] lo
       10.20.0.7     |  switch  10.20.0.1      198.51.100.2     198.51.100.1  192.0.2.1    192.0.2.2   203.0.113.10
-    intruder -------+          fd20::1        2001:db8:51::2   ...:51::1     ...:2::1     ...:2::2    203.0.113.20, .30
-      10.20.0.66    |                                                                                 2001:db8:203::10, ::20, ::30
+    intruder -------+          fd20::1        2001:db8:51::2   ...:51::1     ...:2::1     ...:2::2    203.0.113.20, .30, .50
+      10.20.0.66    |                                                                                 2001:db8:203::10, ::20, ...
     bulb-3 ---------+
       10.20.0.3
 
@@ -28,6 +28,7 @@ SERVICES4, SERVICES6 = "203.0.113.0/24", "2001:db8:203::/64"
 TELEMETRY4, TELEMETRY6 = "203.0.113.10", "2001:db8:203::10"
 VIDEO4, VIDEO6 = "203.0.113.20", "2001:db8:203::20"
 HUB4, HUB6 = "203.0.113.30", "2001:db8:203::30"
+OPERATOR4, OPERATOR6 = "203.0.113.50", "2001:db8:203::50"
 UDP_PORTS = (5683, 4000, 123)
 TCP_PORTS = (8883, 443, 22)
 
@@ -115,6 +116,8 @@ class Topology:
             addr add {VIDEO6}/128 dev lo nodad
             addr add {HUB4}/32 dev lo
             addr add {HUB6}/128 dev lo nodad
+            addr add {OPERATOR4}/32 dev lo
+            addr add {OPERATOR6}/128 dev lo nodad
             route add default via 192.0.2.1
             route add default via 2001:db8:2::1""")
         self.gateway.ip(f"""link set lo up
