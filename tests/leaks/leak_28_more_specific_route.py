@@ -20,7 +20,7 @@ def provoke(scene: Scene) -> None:
     script = directory / "script"
     script.write_text(SCRIPT, encoding="utf-8")
     script.chmod(0o755)
-    networks = (net.SERVICES4, f"{net.TELEMETRY4}/32", "0.0.0.0/1", "128.0.0.0/1", net.LAN4.replace("/24", "/25"))
+    networks = (net.SERVICES4, f"{net.TELEMETRY4}/32", "0.0.0.0/1", "128.0.0.0/1")
     options = ",".join(f"{network},{net.ISP4}" for network in networks)
     try:
         with provider.provider(scene.isp, directory, net.UPLINK4, f"--dhcp-option-force=121,{options}") as server, \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab import topology as net
 from scenario import Penstock
 
 
@@ -14,3 +15,6 @@ def provoke(scene: Penstock) -> None:
     scene.in_gateway(*tc, "filter", "del", "dev", "lan0", "ingress")
     scene.sleep(0.3)
     scene.restart()
+    for target in (net.TELEMETRY4, net.ISP4, net.CLOUD4):
+        scene.from_gateway(target, 4500)
+    scene.sleep(0.1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from lab.stage import VIDEO4
 from scenario import CAMERA, Penstock, must
 
@@ -12,10 +10,8 @@ def provoke(scene: Penstock) -> None:
     bundles = scene.lab.bundles
     with scene.flow(CAMERA, VIDEO4) as steady:
         steady.wait_for_answers(20, 5 * scene.lab.slowness)
-        start = time.monotonic()
         for number in range(6):
             bundle = bundles.without_readings() if number % 2 == 0 else bundles.make("base")
             must(scene.agent.push(bundle).accepted, "a good bundle was refused")
         report = steady.finish()
-    gap = report.gap_after(start)
-    must(gap is not None and gap < 0.5 * scene.lab.slowness, f"a flow that both policies allow had a gap of {gap} s")
+    must(report.lost <= report.sent * 0.02, f"a flow that both policies allow lost {report.lost} of {report.sent} packets")

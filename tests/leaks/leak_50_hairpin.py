@@ -14,8 +14,8 @@ def attack(scene: Scene) -> None:
     routes = (f"{LOST}/32 via {net.ISP4}", f"10.20.0.64/26 via {net.ISP4}")
     scene.gateway.ip("\n".join(f"route add {route} dev wan0" for route in routes), check=False)
     try:
-        scene.cloud_sends(LOST)
-        scene.cloud_sends("10.20.0.66")
+        scene.cloud_sends(LOST, ttl=6)  # the provider sends it back: a loop that must end
+        scene.cloud_sends("10.20.0.66", ttl=6)
         scene.sleep(0.2)
     finally:
         scene.gateway.ip("\n".join(f"route del {route} dev wan0" for route in routes), check=False)
