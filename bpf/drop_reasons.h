@@ -13,8 +13,8 @@
     X(6, MAC_MISMATCH, "the source address belongs to a device with another MAC address")                              \
     X(7, ADDRESS_MISMATCH, "the device does not own this source address")                                              \
     X(8, MULTICAST, "multicast and broadcast do not leave the LAN")                                                    \
-    X(9, FRAGMENT, "IP fragment of a device")                                                                          \
-    X(10, IP_OPTIONS, "IPv4 options or IPv6 extension headers of a device")                                            \
+    X(9, FRAGMENT, "IP fragment without its first one, or that overlaps it")                                           \
+    X(10, IP_OPTIONS, "IPv4 options, or IPv6 headers that are not looked behind")                                      \
     X(11, NOT_ALLOWED, "no rule of the policy allows this")                                                            \
     X(12, NO_TUNNEL, "no tunnel covers the destination")                                                               \
     X(13, TUNNEL_DOWN, "the tunnel that covers the destination is down")                                               \
@@ -28,7 +28,11 @@
     X(21, OTHER_LINK, "an interface that is neither uplink, LAN nor tunnel")                                           \
     X(22, SOURCE_ADDRESS, "the source address is not one of this uplink")                                              \
     X(23, UPLINK_CLEAR, "came in clear from an uplink, with an address of a device or of a tunnel's network")          \
-    X(24, UPLINK_NEIGHBOUR, "ARP or neighbour discovery on an uplink for a device or a tunnel's network")
+    X(24, UPLINK_NEIGHBOUR, "ARP or neighbour discovery on an uplink for a device or a tunnel's network")              \
+    X(25, DENIED, "a rule of the policy denies this")                                                                  \
+    X(26, NOT_TLS, "the policy requires TLS or DTLS, and this is neither")                                             \
+    X(27, RATE, "the device sends more than its rate")                                                                 \
+    X(28, WRONG_LAN, "the device is bound to another LAN interface")
 
 enum penstock_drop_reason {
 #define PENSTOCK_X(number, name, text) PENSTOCK_DROP_##name = number,

@@ -1,14 +1,15 @@
 /*
  * Layer 1: what a device sends into the gateway. Default deny.
  *
- * Marks the packet as caused by a device, whatever it was marked before; then identity, policy, flow, tunnel. ARP and
- * neighbour discovery go to the gateway itself and nowhere else.
+ * Marks the packet as caused by a device, whatever it was marked before; then identity, flow, policy, tunnel, rate.
+ * ARP, neighbour discovery and DHCP go to the gateway itself and nowhere else.
  */
-#include "lib/flow.h"
-#include "lib/policy.h"
+#include "lib/judge.h"
+#include "lib/rate.h"
 #include "lib/verdict.h"
 
-#define DROP(reason, slot) drop(ctx, &p, PENSTOCK_DROP_##reason | PENSTOCK_HOOK_LAN_INGRESS << 8, slot)
+#define DROP_FOR(reason, slot) drop(ctx, p, (reason) | PENSTOCK_HOOK_LAN_INGRESS << 8, slot)
+#define DROP(reason, slot) DROP_FOR(PENSTOCK_DROP_##reason, slot)
 
 /* Is the address one of the sender's own? */
 INLINE int speaks_for_itself(__u32 generation, const struct packet* p, const struct penstock_addr* claimed) {
@@ -33,115 +34,161 @@ INLINE int is_neighbour_discovery(const struct packet* p) {
             p->icmp_type == ND_NEIGHBOR_ADVERT);
 }
 
-INLINE int judge_arp(struct __sk_buff* ctx, struct packet p, __u32 generation, __u32 slot) {
-    const struct arp_packet* arp = parse_arp(ctx, &p);
+/* May this device speak to the gateway at all about its addresses, on this LAN? */
+INLINE int judge_mac(struct __sk_buff* ctx, const struct penstock_mac_entry* entry) {
+    if (!entry)
+        return PENSTOCK_DROP_UNKNOWN_DEVICE;
+    if (entry->flags & PENSTOCK_DEVICE_BOUND && entry->ifindex != ctx->ifindex)
+        return PENSTOCK_DROP_WRONG_LAN;
+    return entry->flags & PENSTOCK_DEVICE_ARP_ND ? PENSTOCK_DROP_NONE : PENSTOCK_DROP_NOT_ALLOWED;
+}
 
+INLINE int judge_arp(struct __sk_buff* ctx, struct packet* p, __u32 generation) {
+    const struct penstock_mac_entry* entry = find_mac(generation, p->mac);
+    __u32 slot = entry ? entry->slot : NO_SLOT;
+    int reason = judge_mac(ctx, entry);
+    const struct arp_packet* arp;
+
+    if (reason != PENSTOCK_DROP_NONE)
+        return DROP_FOR(reason, slot);
+    arp = parse_arp(ctx, p);
     if (!arp)
         return DROP(MALFORMED, slot);
-    if (!same_mac(arp->sender_mac, p.mac))
+    if (!same_mac(arp->sender_mac, p->mac))
         return DROP(ARP_FORGED, slot);
-    if (!is_unspecified(&p, &p.source) && !speaks_for_itself(generation, &p, &p.source))
+    if (!is_unspecified(p, &p->source) && !speaks_for_itself(generation, p, &p->source))
         return DROP(ARP_FORGED, slot);
     return PASS;
 }
 
-INLINE int judge_neighbour_discovery(struct __sk_buff* ctx, struct packet p, __u32 generation, __u32 slot) {
+INLINE int judge_neighbour_discovery(struct __sk_buff* ctx, struct packet* p, __u32 generation) {
+    const struct penstock_mac_entry* entry = find_mac(generation, p->mac);
+    __u32 slot = entry ? entry->slot : NO_SLOT;
+    int reason = judge_mac(ctx, entry);
     struct penstock_addr target;
-    const __u8* d = p.destination.bytes;
-    int local = (d[0] == 0xff && d[1] == 0x02) || is_link_local(&p.destination) ||
-                is_host_address(ctx->ifindex, &p.destination);
+    const __u8* d = p->destination.bytes;
+    int local = (d[0] == 0xff && d[1] == 0x02) || is_link_local(&p->destination) ||
+                is_host_address(ctx->ifindex, &p->destination);
 
+    if (reason != PENSTOCK_DROP_NONE)
+        return DROP_FOR(reason, slot);
     if (!local)
         return DROP(MULTICAST, slot);
-    if (!is_unspecified(&p, &p.source) && !is_link_local(&p.source) && !speaks_for_itself(generation, &p, &p.source))
+    if (!is_unspecified(p, &p->source) && !is_link_local(&p->source) && !speaks_for_itself(generation, p, &p->source))
         return DROP(ARP_FORGED, slot);
-    if (p.icmp_type == ND_NEIGHBOR_ADVERT) {
+    if (p->icmp_type == ND_NEIGHBOR_ADVERT) {
         if (bpf_skb_load_bytes(ctx, ETH_HLEN + sizeof(struct ipv6hdr) + 8, &target, sizeof(target)) < 0)
             return DROP(MALFORMED, slot);
-        if (!is_link_local(&target) && !speaks_for_itself(generation, &p, &target))
+        if (!is_link_local(&target) && !speaks_for_itself(generation, p, &target))
             return DROP(ARP_FORGED, slot);
     }
     return PASS;
 }
 
+/* DHCP to everybody (RFC 2131, RFC 8415), from a device that has no address yet or speaks for itself. */
+INLINE int is_allowed_dhcp(struct __sk_buff* ctx, const struct packet* p, __u32 generation) {
+    const __u32* to = (const void*)&p->destination;
+    const struct penstock_mac_entry* entry;
+
+    if (p->proto != IPPROTO_UDP || p->fragment || p->options)
+        return 0;
+    if (p->ethertype == ETH_P_IP) {
+        if (p->source_port_be != bpf_htons(68) || p->destination_port_be != bpf_htons(67) || to[3] != 0xffffffff)
+            return 0;
+    } else if (p->source_port_be != bpf_htons(546) || p->destination_port_be != bpf_htons(547) ||
+               to[0] != bpf_htonl(0xff020000) || to[1] || to[2] || to[3] != bpf_htonl(0x00010002)) {
+        return 0;
+    }
+    entry = find_mac(generation, p->mac);
+    if (!entry || !(entry->flags & PENSTOCK_DEVICE_DHCP) ||
+        (entry->flags & PENSTOCK_DEVICE_BOUND && entry->ifindex != ctx->ifindex))
+        return 0;
+    if (p->ethertype == ETH_P_IP ? ((const __u32*)&p->source)[3] == 0 : is_link_local(&p->source))
+        return 1;
+    return speaks_for_itself(generation, p, &p->source);
+}
+
+/* Who sent it? A drop reason, or NONE with the device. */
+INLINE int identify(struct __sk_buff* ctx, const struct packet* p, __u32 generation,
+                    const struct penstock_device** found, __u32* slot) {
+    const struct penstock_device* device = find_device(generation, &p->source);
+    const struct penstock_mac_entry* entry;
+
+    if (!device) {
+        entry = find_mac(generation, p->mac);
+        if (!entry)
+            return PENSTOCK_DROP_UNKNOWN_DEVICE;
+        *slot = entry->slot;
+        return PENSTOCK_DROP_ADDRESS_MISMATCH;
+    }
+    if (!same_mac(device->mac, p->mac))
+        return PENSTOCK_DROP_MAC_MISMATCH;
+    *slot = device->slot;
+    *found = device;
+    if (device->flags & PENSTOCK_DEVICE_BOUND) {
+        entry = find_mac(generation, p->mac);
+        if (!entry || entry->ifindex != ctx->ifindex)
+            return PENSTOCK_DROP_WRONG_LAN;
+    }
+    return PENSTOCK_DROP_NONE;
+}
+
 SEC("tc")
 int lan_ingress(struct __sk_buff* ctx) {
-    struct packet p = {};
-    struct flow_key key = {};
-    struct flow_view flow = {};
-    const struct penstock_device* device;
+    struct packet packet = {}, *p = &packet;
+    struct track t = {.out = 1};
+    const struct penstock_device* device = NULL;
     struct penstock_device_state* state;
-    const __u32* mac_slot;
-    __u32 generation, slot, now;
-    __u8 reason;
-    int tunnel, known;
+    __u32 slot = NO_SLOT;
+    __u64 now_ns;
+    int reason;
 
     ctx->mark = (ctx->mark & ~mark_mask) | mark_device;
     make_linear(ctx, ETH_HLEN + sizeof(struct ipv6hdr) + 20);
-    reason = parse_ethernet(ctx, &p);
+    reason = parse_ethernet(ctx, p);
     if (reason != PENSTOCK_DROP_NONE)
-        return drop(ctx, &p, reason | PENSTOCK_HOOK_LAN_INGRESS << 8, NO_SLOT);
-    generation = read_generation();
-    if (generation == 0)
+        return DROP_FOR(reason, NO_SLOT);
+    t.generation = read_generation();
+    if (t.generation == 0)
         return DROP(NO_POLICY, NO_SLOT);
-
-    if (p.ethertype == ETH_P_ARP) {
-        mac_slot = find_mac(generation, p.mac);
-        return mac_slot ? judge_arp(ctx, p, generation, *mac_slot) : DROP(UNKNOWN_DEVICE, NO_SLOT);
-    }
-    if (p.ethertype != ETH_P_IP && p.ethertype != ETH_P_IPV6)
+    if (p->ethertype == ETH_P_ARP)
+        return judge_arp(ctx, p, t.generation);
+    if (p->ethertype != ETH_P_IP && p->ethertype != ETH_P_IPV6)
         return DROP(ETHERTYPE, NO_SLOT);
-    reason = parse_ip(ctx, ETH_HLEN, &p);
+    reason = parse_ip(ctx, ETH_HLEN, p);
     if (reason != PENSTOCK_DROP_NONE)
-        return drop(ctx, &p, reason | PENSTOCK_HOOK_LAN_INGRESS << 8, NO_SLOT);
-    if (is_neighbour_discovery(&p)) {
-        mac_slot = find_mac(generation, p.mac);
-        return mac_slot ? judge_neighbour_discovery(ctx, p, generation, *mac_slot) : DROP(UNKNOWN_DEVICE, NO_SLOT);
-    }
-
-    device = find_device(generation, &p.source);
-    if (!device) {
-        mac_slot = find_mac(generation, p.mac);
-        return mac_slot ? DROP(ADDRESS_MISMATCH, *mac_slot) : DROP(UNKNOWN_DEVICE, NO_SLOT);
-    }
-    if (!same_mac(device->mac, p.mac))
-        return DROP(MAC_MISMATCH, NO_SLOT);
-    slot = device->slot;
-    if (is_multicast(&p) || ctx->pkt_type == PACKET_BROADCAST || ctx->pkt_type == PACKET_MULTICAST)
+        return DROP_FOR(reason, NO_SLOT);
+    if (is_neighbour_discovery(p))
+        return judge_neighbour_discovery(ctx, p, t.generation);
+    if (is_allowed_dhcp(ctx, p, t.generation))
+        return PASS;
+    reason = identify(ctx, p, t.generation, &device, &slot);
+    if (reason != PENSTOCK_DROP_NONE || !device)
+        return DROP_FOR(reason, slot);
+    if (is_multicast(p) || ctx->pkt_type == PACKET_BROADCAST || ctx->pkt_type == PACKET_MULTICAST)
         return DROP(MULTICAST, slot);
-    if (p.fragment)
-        return DROP(FRAGMENT, slot);
-    if (p.options)
-        return DROP(IP_OPTIONS, slot);
-    if (p.proto != IPPROTO_TCP && p.proto != IPPROTO_UDP)
-        return DROP(NOT_ALLOWED, slot);
+    reason = judge_headers(ctx, p);
+    if (reason != PENSTOCK_DROP_NONE)
+        return DROP_FOR(reason, slot);
+
+    now_ns = bpf_ktime_get_coarse_ns();
+    t.now = flow_now(now_ns);
+    t.slot = slot;
+    t.block = device->block;
+    t.key.local = device->address_id;
+    t.key.six = p->ethertype == ETH_P_IPV6;
     state = bpf_map_lookup_elem(&device_state, &slot);
     if (!state)
         return DROP(UNKNOWN_DEVICE, NO_SLOT);
-
-    key.remote = p.destination;
-    key.local = p.source;
-    key.remote_port_be = p.destination_port_be;
-    key.local_port_be = p.source_port_be;
-    key.proto = p.proto;
-    now = flow_now();
-    known = flow_find(slot, &key, now, &flow);
-    if (!known || flow.generation != generation) {
-        if (!rules_allow(generation, device->block, &p.destination, p.proto, p.destination_port_be))
-            return DROP(NOT_ALLOWED, slot);
-        tunnel = tunnel_for(&p.destination);
-        if (tunnel < 0)
-            return DROP(NO_TUNNEL, slot);
-        flow.tunnel = tunnel;
-        if (known)
-            flow_confirm(slot, &flow, generation);
-        else
-            flow_insert(slot, &key, generation, flow.tunnel, now);
-    }
-    if (!tunnel_up(flow.tunnel))
-        return DROP(TUNNEL_DOWN, slot);
+    reason = p->later ? judge_later_fragment(p, &t) : judge_packet(ctx, p, &t);
+    if (reason != PENSTOCK_DROP_NONE)
+        return DROP_FOR(reason, slot);
+    if (device->flags & PENSTOCK_DEVICE_RATE && !within_rate(ctx, t.generation, t.block, slot))
+        return DROP(RATE, slot);
+    if (p->fragment && !p->later)
+        note_first_fragment(p, &t);
     __sync_fetch_and_add(&state->out_packets, 1);
     __sync_fetch_and_add(&state->out_bytes, ctx->len);
-    state->last_seen_ns = (__u64)now << SECONDS_SHIFT;
+    state->last_seen_ns = now_ns;
     return PASS;
 }

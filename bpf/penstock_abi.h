@@ -13,14 +13,18 @@
 
 /* Part of every pin's path. Raise it when a layout below changes: the agent then builds new maps beside the old ones.
  */
-#define PENSTOCK_ABI_VERSION 2
+#define PENSTOCK_ABI_VERSION 3
 
 #define PENSTOCK_MAX_TUNNELS 16
 #define PENSTOCK_MAX_SELECTORS 64
 #define PENSTOCK_MAX_NETWORKS 1024
 #define PENSTOCK_MAX_RULES 64 /* in one block */
-#define PENSTOCK_FLOW_SETS 4
-#define PENSTOCK_FLOW_WAYS 4
+#define PENSTOCK_MIN_FLOWS 16 /* of a device and a family; a power of two */
+#define PENSTOCK_MAX_FLOWS 256
+#define PENSTOCK_FRAGMENTS 4 /* fragmented packets under way, of a device and a family */
+#define PENSTOCK_PROBES 32   /* places of a hash table in which a key may be */
+#define PENSTOCK_MAX_GROUPS_PER_DEVICE 64
+#define PENSTOCK_BURST_NS 250000000 /* a rate is kept over this time and one packet */
 
 #ifdef __cplusplus
 #define PENSTOCK_SIZE(type, size) static_assert(sizeof(type) == (size), #type)
@@ -107,72 +111,231 @@ struct penstock_network {
 };
 PENSTOCK_SIZE(struct penstock_network, 20);
 
-/* ---- map device_table: array of 2 maps (by generation & 1): hash, source address -> device ---- */
+/* ---- map policy: array of 2 maps, by generation & 1: all of a policy in one array of cells of a cache line ---- */
+
+/* Place of a key in a hash table of `count` places. The next PENSTOCK_PROBES - 1 places may hold it too, the first
+ * empty one ends the search. */
+static inline __u32 penstock_place(__u64 high, __u64 low, __u32 seed, __u32 count) {
+    __u64 h = (high ^ seed) * 0x9e3779b97f4a7c15ULL;
+
+    h = ((h ^ (h >> 32)) + low) * 0xd6e8feb86659fd93ULL;
+    h = (h ^ (h >> 32)) * 0x9e3779b97f4a7c15ULL;
+    return (__u32)(((h >> 32) * count) >> 32);
+}
+
+/* Cell 0: where the tables begin. */
+struct penstock_policy_info {
+    __u32 ipv4_base;     /* address of the first device of the table by IPv4 address */
+    __u32 ipv4_count;    /* its length */
+    __u32 address_count; /* places of the hash table of all other addresses; 0: none */
+    __u32 mac_count;     /* places of the hash table of MACs */
+    __u32 block_count;
+    __u32 seed;
+    __u32 ipv4; /* first cells */
+    __u32 addresses;
+    __u32 macs;
+    __u32 blocks;
+    __u32 pad[6];
+};
+PENSTOCK_SIZE(struct penstock_policy_info, 64);
+
+enum penstock_device_flags {
+    PENSTOCK_DEVICE_USED = 1 << 0,   /* 0: an empty place */
+    PENSTOCK_DEVICE_BOUND = 1 << 1,  /* to the interface of its MAC's entry */
+    PENSTOCK_DEVICE_RATE = 1 << 2,   /* its block limits what it sends */
+    PENSTOCK_DEVICE_ARP_ND = 1 << 3, /* may speak ARP and neighbour discovery */
+    PENSTOCK_DEVICE_DHCP = 1 << 4,
+};
 
 struct penstock_device {
     __u8 mac[6];
-    __u8 pad[2];
-    __u32 slot;  /* index into device_state, kept over policies */
-    __u32 block; /* index into the rule table */
+    __u8 flags;      /* enum penstock_device_flags */
+    __u8 address_id; /* 0 .. 15: this address among the device's of its family, as flows call it */
+    __u32 slot;      /* index into device_state, kept over policies */
+    __u32 block;
 };
 PENSTOCK_SIZE(struct penstock_device, 16);
 
-/* ---- map mac_table: array of 2 maps: hash, MAC -> slot (u32) ---- */
+struct penstock_device_at {
+    struct penstock_device device;
+    struct penstock_addr address;
+};
+PENSTOCK_SIZE(struct penstock_device_at, 32);
 
-struct penstock_mac {
-    __u8 bytes[6];
+struct penstock_mac_entry {
+    __u8 mac[6];
+    __u8 flags; /* enum penstock_device_flags */
+    __u8 pad;
+    __u32 slot;
+    __u32 ifindex; /* of the LAN it must be seen on */
+};
+PENSTOCK_SIZE(struct penstock_mac_entry, 16);
+
+enum penstock_lan_services {
+    PENSTOCK_LAN_DHCP = 1 << 0,
+    PENSTOCK_LAN_DNS = 1 << 1,
+    PENSTOCK_LAN_NTP = 1 << 2,
+};
+
+/* Rules of one family and direction, those that deny first: the first that matches decides. Four of IPv4 or one of IPv6
+ * in a cell. */
+struct penstock_rule_range {
+    __u32 cell;
+    __u16 count;
+    __u16 pad;
+};
+PENSTOCK_SIZE(struct penstock_rule_range, 8);
+
+/* What devices have in common. */
+struct penstock_block {
+    struct penstock_rule_range rules[2][2]; /* [0: IPv4, 1: IPv6][0: to, 1: from] */
+    __u64 byte_cost;                        /* ns * 2^16 a byte; 0: no limit */
+    __u64 packet_cost;                      /* ns a packet */
+    __u32 groups;                           /* first cell of the device's groups, sixteen (u32) in a cell */
+    __u16 group_count;
+    __u8 lan; /* enum penstock_lan_services */
+    __u8 pad[9];
+};
+PENSTOCK_SIZE(struct penstock_block, 64);
+
+enum penstock_rule_flags {
+    PENSTOCK_RULE_DENY = 1 << 0,
+    PENSTOCK_RULE_TLS = 1 << 1,    /* holds for TCP flows that speak TLS */
+    PENSTOCK_RULE_DTLS = 1 << 2,   /* for UDP flows that speak DTLS */
+    PENSTOCK_RULE_DEVICE = 1 << 3, /* the peer is the device in slot `address` */
+    PENSTOCK_RULE_GROUP = 1 << 4,  /* the peer is a device of group `address` */
+};
+
+struct penstock_rule4 {
+    __u32 address_be; /* peer & mask == address; or a slot or group in host byte order */
+    __u32 mask_be;
+    __u16 port_low;  /* or type of ICMP */
+    __u16 port_span; /* the rule holds for port_low .. port_low + port_span */
+    __u8 proto;      /* 0: TCP, UDP, ICMP and ICMPv6 */
+    __u8 flags;      /* enum penstock_rule_flags */
     __u8 pad[2];
 };
-PENSTOCK_SIZE(struct penstock_mac, 8);
+PENSTOCK_SIZE(struct penstock_rule4, 16);
 
-/* ---- map rule_table: array of 2 maps: array of rule blocks ---- */
-
-struct penstock_rule {
-    struct penstock_addr address; /* destination & mask == address */
+struct penstock_rule6 {
+    struct penstock_addr address; /* its first 4 bytes: slot or group */
     struct penstock_addr mask;
     __u16 port_low;
-    __u16 port_span; /* the rule holds for port_low .. port_low + port_span */
-    __u8 proto;      /* IPPROTO_TCP or IPPROTO_UDP; 0 ends the block */
-    __u8 pad[3];
-};
-PENSTOCK_SIZE(struct penstock_rule, 40);
-
-struct penstock_rule_block {
-    struct penstock_rule rule[PENSTOCK_MAX_RULES];
-};
-PENSTOCK_SIZE(struct penstock_rule_block, 40 * PENSTOCK_MAX_RULES);
-
-/* ---- map device_state: array, slot -> counters and flows of one device. No device can evict another's flow. ---- */
-
-struct penstock_flow {
-    struct penstock_addr remote;
-    struct penstock_addr local; /* the device's address */
-    __u16 remote_port_be;
-    __u16 local_port_be;
+    __u16 port_span;
     __u8 proto;
-    __u8 tunnel;
-    __u8 pad[2];
-    __u32 generation; /* of the policy that last allowed it */
-    __u32 last_seen;  /* CLOCK_MONOTONIC, units of 2^30 ns */
-    __u32 version;    /* odd: being written; 0: never used */
-    __u32 pad2[3];
+    __u8 flags;
+    __u8 pad[26];
 };
-PENSTOCK_SIZE(struct penstock_flow, 64);
+PENSTOCK_SIZE(struct penstock_rule6, 64);
+
+struct penstock_cell {
+    union {
+        struct penstock_policy_info info;
+        struct penstock_device device[4];
+        struct penstock_device_at at[2];
+        struct penstock_mac_entry mac[4];
+        struct penstock_block block;
+        __u32 group[16];
+        struct penstock_rule4 rule4[4];
+        struct penstock_rule6 rule6;
+    };
+};
+PENSTOCK_SIZE(struct penstock_cell, 64);
+
+/* ---- map device_state: array, slot -> counters, and flows over IPv4. No device can evict another's flow. ---- */
+
+/* What a flow is beside its addresses and ports, in one word that is written last and compared and swapped. */
+enum penstock_flow_meta {
+    PENSTOCK_FLOW_PROTO = 0,       /* 8 bits; the word is 0 in an empty place */
+    PENSTOCK_FLOW_ADDRESS = 8,     /* 4 bits: address_id */
+    PENSTOCK_FLOW_FROM = 12,       /* 1 bit: the peer began it */
+    PENSTOCK_FLOW_USED = 13,       /* 1 bit: seen since the eviction last came by */
+    PENSTOCK_FLOW_SECURE = 14,     /* 3 bits: enum penstock_secure */
+    PENSTOCK_FLOW_TUNNEL = 17,     /* 5 bits; PENSTOCK_TUNNEL_LAN: the peer is a device */
+    PENSTOCK_FLOW_GENERATION = 22, /* 20 bits, of the policy that last allowed it */
+    PENSTOCK_FLOW_SEEN = 42,       /* 21 bits, CLOCK_MONOTONIC in units of 2^33 ns: wraps after 208 days */
+    PENSTOCK_FLOW_BUSY = 63,       /* 1 bit: being written */
+};
+#define PENSTOCK_TUNNEL_LAN 31
+
+enum penstock_secure {
+    PENSTOCK_SECURE_WANTED = 1 << 0, /* TLS or DTLS is required */
+    PENSTOCK_SECURE_CLIENT = 1 << 1, /* who began it has spoken it */
+    PENSTOCK_SECURE_SERVER = 1 << 2,
+};
+
+struct penstock_flow4 {
+    __u32 remote_be;
+    __u16 remote_port_be; /* ICMP echo: 8 in host byte order if the device asks, 0 if the peer does */
+    __u16 local_port_be;  /* ICMP echo: identifier */
+    __u64 meta;
+};
+PENSTOCK_SIZE(struct penstock_flow4, 16);
+
+/* A packet whose first fragment passed: later ones may follow for a while. */
+struct penstock_fragment4 {
+    __u32 remote_be;
+    __u32 local_be;
+    __u64 meta; /* enum penstock_fragment_meta; the IPv4 identification stands in its lowest 16 bits */
+};
+PENSTOCK_SIZE(struct penstock_fragment4, 16);
+
+enum penstock_fragment_meta {
+    PENSTOCK_FRAGMENT_PROTO = 16,      /* 8 bits; IPv6: 0 */
+    PENSTOCK_FRAGMENT_IN = 24,         /* 1 bit: towards the device */
+    PENSTOCK_FRAGMENT_END = 25,        /* 13 bits: where the first fragment ends, in units of 8 bytes */
+    PENSTOCK_FRAGMENT_GENERATION = 38, /* 12 bits */
+    PENSTOCK_FRAGMENT_SEEN = 50,       /* 12 bits, units of 2^33 ns */
+    PENSTOCK_FRAGMENT_SET = 62,        /* 1 bit */
+};
 
 struct penstock_device_state {
     __u64 out_packets; /* device to tunnel */
     __u64 out_bytes;
     __u64 in_packets; /* tunnel to device */
     __u64 in_bytes;
+    __u64 last_seen_ns; /* CLOCK_MONOTONIC, the last frame that passed */
+    __u64 bytes_due;    /* when what it sent so far would be through at its rate, CLOCK_MONOTONIC ns */
+    __u64 packets_due;
     __u64 dropped;
-    __u64 last_seen_ns; /* CLOCK_MONOTONIC, the last frame with this identity */
-    __u8 owner[6];      /* MAC of the device that has the slot; the packet path does not read it */
-    __u8 owned;         /* 1: owner is set */
+    __u64 evicted; /* flows that made room for another while they might still have been in use */
+    __u8 owner[6]; /* MAC of the device that has the slot; the packet path does not read it */
+    __u8 owned;    /* 1: owner is set */
     __u8 pad;
-    __u64 pad2;
-    struct penstock_flow flow[PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS];
+    __u32 hand; /* where the eviction looks next */
+    __u32 pad2[3];
+    struct penstock_fragment4 fragment[PENSTOCK_FRAGMENTS];
+    /* Behind it, for N flows: N tags (u8; 0: empty) and N struct penstock_flow4. */
 };
-PENSTOCK_SIZE(struct penstock_device_state, 64 + 64 * PENSTOCK_FLOW_SETS * PENSTOCK_FLOW_WAYS);
+PENSTOCK_SIZE(struct penstock_device_state, 96 + 16 * PENSTOCK_FRAGMENTS);
+
+/* ---- map flows_ipv6: array of 1 map, made when the policy first has an IPv6 address: array, slot -> flows ---- */
+
+struct penstock_flow6 {
+    struct penstock_addr remote;
+    __u16 remote_port_be;
+    __u16 local_port_be;
+    __u32 version; /* changes with every write */
+    __u64 meta;
+};
+PENSTOCK_SIZE(struct penstock_flow6, 32);
+
+struct penstock_fragment6 {
+    struct penstock_addr remote;
+    struct penstock_addr local;
+    __u32 id_be;
+    __u32 version;
+    __u64 meta;
+};
+PENSTOCK_SIZE(struct penstock_fragment6, 48);
+
+struct penstock_flows6 {
+    __u32 hand;
+    __u32 pad[3];
+    struct penstock_fragment6 fragment[PENSTOCK_FRAGMENTS];
+    /* Behind it, for N flows: N tags and N struct penstock_flow6. */
+};
+PENSTOCK_SIZE(struct penstock_flows6, 16 + 48 * PENSTOCK_FRAGMENTS);
 
 /* ---- map drops: per-CPU array, reason -> count ---- */
 

@@ -8,7 +8,7 @@
 #include "agent/datapath/counters.hpp"
 #include "agent/datapath/gate.hpp"
 #include "agent/datapath/hooks.hpp"
-#include "agent/datapath/policy_tables.hpp"
+#include "agent/datapath/policy_store.hpp"
 #include "agent/datapath/programs.hpp"
 
 #include <functional>

@@ -149,6 +149,7 @@ Status PolicyManager::put_in_force(const Candidate& candidate, const std::string
     if (auto ok = store_.commit(); !ok)
         return ok;
     digest_in_tables_ = candidate.verified->digest;
+    (void)store_.retire(); // what it could not do is done, or its error told, by the next stage()
     return {};
 }
 

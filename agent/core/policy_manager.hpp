@@ -7,7 +7,7 @@
 #include "agent/core/event_log.hpp"
 #include "agent/core/schedule.hpp"
 #include "agent/datapath/counters.hpp"
-#include "agent/datapath/policy_tables.hpp"
+#include "agent/datapath/policy_store.hpp"
 #include "policy/bundle/verify.hpp"
 #include "policy/compile.hpp"
 

@@ -5,6 +5,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstring>
 
@@ -41,12 +42,16 @@ Result<Counters> Counters::make(const Programs& programs) {
     Counters out;
     auto drops = programs.map_fd("drops");
     auto state = programs.map_fd("device_state");
-    if (!drops)
-        return tl::unexpected(drops.error());
-    if (!state)
-        return tl::unexpected(state.error());
+    auto flows_ipv6 = programs.map_fd("flows_ipv6");
+    for (const auto* fd : {&drops, &state, &flows_ipv6})
+        if (!*fd)
+            return tl::unexpected(fd->error());
+    auto mapped = MappedArray::open(std::move(*state));
+    if (!mapped)
+        return tl::unexpected(mapped.error());
     out.drops_ = std::move(*drops);
-    out.device_state_ = std::move(*state);
+    out.device_state_ = std::move(*mapped);
+    out.flows_ipv6_ = std::move(*flows_ipv6);
     return out;
 }
 
@@ -64,35 +69,47 @@ std::vector<DropCount> Counters::drops() const {
     return out;
 }
 
+penstock_device_state* Counters::state(std::uint32_t slot) const {
+    return slot < device_state_.entries() ? reinterpret_cast<penstock_device_state*>(device_state_.at(slot)) : nullptr;
+}
+
 DeviceCounters Counters::device(std::uint32_t slot) const {
-    penstock_device_state state;
-    if (bpf_map_lookup_elem(device_state_.get(), &slot, &state) != 0)
+    const volatile auto* const state = this->state(slot);
+    if (state == nullptr)
         return {};
-    return {.out_packets = state.out_packets,
-            .out_bytes = state.out_bytes,
-            .in_packets = state.in_packets,
-            .in_bytes = state.in_bytes,
-            .dropped = state.dropped,
-            .last_seen_ns = state.last_seen_ns};
+    return {.out_packets = state->out_packets,
+            .out_bytes = state->out_bytes,
+            .in_packets = state->in_packets,
+            .in_bytes = state->in_bytes,
+            .dropped = state->dropped,
+            .evicted_flows = state->evicted,
+            .last_seen_ns = state->last_seen_ns};
 }
 
 Status Counters::assign(std::uint32_t slot, const MacAddress& owner) const {
-    penstock_device_state state{};
-    std::memcpy(state.owner, owner.bytes.data(), sizeof state.owner);
-    state.owned = 1;
-    if (bpf_map_update_elem(device_state_.get(), &slot, &state, BPF_ANY) != 0)
-        return fail_errno("cannot give slot " + std::to_string(slot) + " to " + owner.str());
+    auto* const state = this->state(slot);
+    const auto cannot = "cannot give slot " + std::to_string(slot) + " to " + owner.str();
+    if (state == nullptr)
+        return fail(cannot + ": there are " + std::to_string(device_state_.entries()));
+    auto ipv6 = MappedArray::open_inner(flows_ipv6_, 0);
+    if (!ipv6)
+        return tl::unexpected(std::move(ipv6.error()).with(cannot));
+    std::memset(device_state_.at(slot), 0, device_state_.size() / device_state_.entries());
+    if (slot < ipv6->entries())
+        std::memset(ipv6->at(slot), 0, ipv6->size() / ipv6->entries());
+    std::memcpy(state->owner, owner.bytes.data(), sizeof state->owner);
+    state->owned = 1;
     return {};
 }
 
 std::vector<std::pair<MacAddress, std::uint32_t>> Counters::owners(std::uint32_t capacity) const {
     std::vector<std::pair<MacAddress, std::uint32_t>> out;
-    penstock_device_state state;
-    for (std::uint32_t slot = 0; slot < capacity; slot++) {
-        if (bpf_map_lookup_elem(device_state_.get(), &slot, &state) != 0 || !state.owned)
+    for (std::uint32_t slot = 0; slot < std::min(capacity, device_state_.entries()); slot++) {
+        const auto* const state = this->state(slot);
+        if (state->owned == 0)
             continue;
         MacAddress owner;
-        std::memcpy(owner.bytes.data(), state.owner, sizeof state.owner);
+        std::memcpy(owner.bytes.data(), state->owner, sizeof state->owner);
         out.emplace_back(owner, slot);
     }
     return out;

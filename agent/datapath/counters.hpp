@@ -3,7 +3,9 @@
 
 #include "agent/base/fd.hpp"
 #include "agent/base/ip.hpp"
+#include "agent/datapath/mapped_array.hpp"
 #include "agent/datapath/programs.hpp"
+#include "bpf/penstock_abi.h"
 
 #include <string>
 #include <utility>
@@ -22,7 +24,8 @@ struct DeviceCounters {
     std::uint64_t out_packets = 0, out_bytes = 0; // device to tunnel
     std::uint64_t in_packets = 0, in_bytes = 0;
     std::uint64_t dropped = 0;
-    std::uint64_t last_seen_ns = 0; // CLOCK_MONOTONIC; 0: never
+    std::uint64_t evicted_flows = 0; // made room for another while they might still have been in use
+    std::uint64_t last_seen_ns = 0;  // CLOCK_MONOTONIC; 0: never
 };
 
 class Counters {
@@ -37,7 +40,10 @@ public:
     [[nodiscard]] std::vector<std::pair<MacAddress, std::uint32_t>> owners(std::uint32_t capacity) const;
 
 private:
-    Fd drops_, device_state_;
+    [[nodiscard]] penstock_device_state* state(std::uint32_t slot) const; // nullptr: no such slot
+
+    Fd drops_, flows_ipv6_;
+    MappedArray device_state_;
 };
 
 std::string drop_name(std::uint8_t reason);

@@ -1,13 +1,11 @@
-// The policy as the kernel holds it. A new one is built beside the one in force and switched to by one store: each
-// packet is judged by exactly the old or exactly the new.
+// The policy as the datapath takes it: devices, and what devices have in common.
 #pragma once
 
 #include "agent/base/ip.hpp"
-#include "agent/datapath/programs.hpp"
-#include "agent/datapath/typed_map.hpp"
 #include "bpf/penstock_abi.h"
 
 #include <array>
+#include <cstdint>
 #include <vector>
 
 namespace penstock::datapath {
@@ -59,25 +57,6 @@ struct DeviceEntry {
 struct PolicyTables {
     std::vector<DeviceEntry> devices;
     std::vector<Block> blocks;
-};
-
-class PolicyStore {
-public:
-    static Result<PolicyStore> make(const Programs& programs);
-
-    // Builds the tables in the half that is not in force. Takes its time: call it off the guard loop. One call at a
-    // time.
-    Status stage(const PolicyTables& tables);
-    // Puts the staged half in force.
-    Status commit();
-    // Nothing is allowed any more.
-    Status lock();
-    [[nodiscard]] std::uint32_t generation() const; // 0: no policy
-
-private:
-    TypedMap<std::uint32_t, std::uint32_t> gate_;
-    Fd device_table_, mac_table_, rule_table_;
-    std::uint32_t staged_ = 0;
 };
 
 } // namespace penstock::datapath

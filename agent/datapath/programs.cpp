@@ -45,16 +45,30 @@ bool is_own_map(const bpf_map* map) {
 }
 
 // libbpf adopts a pin only if type, sizes and flags agree. A capacity that the operator changed does not: the old map
-// goes, with its counters.
-void drop_pin_of_other_size(const std::filesystem::path& pin, std::uint32_t max_entries) {
+// goes, with its counters. True if it went because its values have another size.
+bool drop_pin_of_other_size(const std::filesystem::path& pin, const bpf_map* map) {
     const Fd fd(bpf_obj_get(pin.c_str()));
     if (!fd)
-        return;
+        return false;
     std::error_code ignored; // the load that follows says so
     bpf_map_info info{};
     std::uint32_t size = sizeof info;
-    if (bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 && info.max_entries != max_entries)
+    if (bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0)
+        return false;
+    const bool other_values = info.value_size != bpf_map__value_size(map);
+    if (other_values || info.max_entries != bpf_map__max_entries(map))
         std::filesystem::remove(pin, ignored);
+    return other_values;
+}
+
+void set_sizes(penstock_bpf& skeleton, const ProgramOptions& options) {
+    const auto flows = options.flows_per_device;
+    skeleton.rodata->flow_capacity = flows;
+    bpf_map__set_max_entries(skeleton.maps.device_state, options.device_capacity);
+    bpf_map__set_value_size(skeleton.maps.device_state,
+                            sizeof(penstock_device_state) + flows * (1 + sizeof(penstock_flow4)));
+    bpf_map__set_value_size(bpf_map__inner_map(skeleton.maps.flows_ipv6),
+                            sizeof(penstock_flows6) + flows * (1 + sizeof(penstock_flow6)));
 }
 
 Status check_bpffs(const std::filesystem::path& folder) {
@@ -92,6 +106,10 @@ Result<Marks> Marks::from_mask(std::uint32_t mask) {
 }
 
 Result<Programs> Programs::load(const ProgramOptions& options) {
+    if (!std::has_single_bit(options.flows_per_device) || options.flows_per_device < PENSTOCK_MIN_FLOWS ||
+        options.flows_per_device > PENSTOCK_MAX_FLOWS)
+        return fail("flows of a device must be a power of two from " + std::to_string(PENSTOCK_MIN_FLOWS) + " to " +
+                    std::to_string(PENSTOCK_MAX_FLOWS));
     if (auto ok = check_bpffs(map_folder(options.bpffs)); !ok)
         return tl::unexpected(ok.error());
     libbpf_set_print(keep_warning);
@@ -103,14 +121,17 @@ Result<Programs> Programs::load(const ProgramOptions& options) {
     skeleton->rodata->mark_device = options.marks.device;
     skeleton->rodata->mark_esp = options.marks.esp;
     skeleton->rodata->mark_ike = options.marks.ike;
-    bpf_map__set_max_entries(skeleton->maps.device_state, options.device_capacity);
+    set_sizes(*skeleton, options);
 
     bpf_map* map = nullptr;
     bpf_object__for_each_map(map, skeleton->obj) {
         if (!is_own_map(map))
             continue;
         const auto pin = map_folder(options.bpffs) / bpf_map__name(map);
-        drop_pin_of_other_size(pin, bpf_map__max_entries(map));
+        if (drop_pin_of_other_size(pin, map) && map == skeleton->maps.device_state) {
+            std::error_code ignored; // its inner maps hold as many flows a device as device_state did
+            std::filesystem::remove(map_folder(options.bpffs) / "flows_ipv6", ignored);
+        }
         bpf_map__set_pin_path(map, pin.c_str());
     }
     last_warning.clear();
@@ -124,6 +145,7 @@ Result<Programs> Programs::load(const ProgramOptions& options) {
             "the kernel refuses the BPF programs" + (last_warning.empty() ? "" : " (" + last_warning + ")"), -error);
 
     Programs out;
+    out.flows_per_device_ = options.flows_per_device;
     for (const auto hook : kHooks) {
         const bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, hook_name(hook));
         out.programs_[hook] = Fd(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3));

@@ -29,7 +29,8 @@ struct Marks {
 struct ProgramOptions {
     std::filesystem::path bpffs; // our folder; made if absent. Must be on a bpffs.
     Marks marks;
-    std::uint32_t device_capacity = 0; // slots of device_state
+    std::uint32_t device_capacity = 0;   // slots of device_state
+    std::uint32_t flows_per_device = 64; // of a family: a power of two, PENSTOCK_MIN_FLOWS to PENSTOCK_MAX_FLOWS
 };
 
 class Programs {
@@ -37,12 +38,14 @@ public:
     static Result<Programs> load(const ProgramOptions& options);
 
     [[nodiscard]] int program_fd(Hook hook) const;
+    [[nodiscard]] std::uint32_t flows_per_device() const { return flows_per_device_; }
     // A new fd of the map with this name.
     [[nodiscard]] Result<Fd> map_fd(const std::string& name) const;
 
 private:
     std::map<Hook, Fd> programs_;
     std::map<std::string, Fd> maps_;
+    std::uint32_t flows_per_device_ = 0;
 };
 
 } // namespace penstock::datapath

@@ -67,54 +67,47 @@ struct {
 } guarded_networks __weak SEC(".maps");
 
 /* Sizes, not types: clang leaves the types of inner maps out of the BTF. */
-struct device_table_inner {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 1);
-    __uint(key_size, sizeof(struct penstock_addr));
-    __uint(value_size, sizeof(struct penstock_device));
-};
+#define TABLE_FLAGS (BPF_F_INNER_MAP | BPF_F_MMAPABLE)
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-    __uint(max_entries, 2);
-    __type(key, __u32);
-    __array(values, struct device_table_inner);
-} device_table __weak SEC(".maps");
-
-struct mac_table_inner {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(max_entries, 1);
-    __uint(key_size, sizeof(struct penstock_mac));
-    __uint(value_size, sizeof(__u32));
-};
-
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-    __uint(max_entries, 2);
-    __type(key, __u32);
-    __array(values, struct mac_table_inner);
-} mac_table __weak SEC(".maps");
-
-struct rule_table_inner {
+struct policy_inner {
     __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(map_flags, BPF_F_INNER_MAP);
+    __uint(map_flags, TABLE_FLAGS);
     __uint(max_entries, 1);
     __uint(key_size, sizeof(__u32));
-    __uint(value_size, sizeof(struct penstock_rule_block));
+    __uint(value_size, sizeof(struct penstock_cell));
 };
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
     __uint(max_entries, 2);
     __type(key, __u32);
-    __array(values, struct rule_table_inner);
-} rule_table __weak SEC(".maps");
+    __array(values, struct policy_inner);
+} policy __weak SEC(".maps");
+
+/* Flows a device and family; the agent sets it before loading, and with it the value sizes of the two maps below. */
+const volatile __u32 flow_capacity __weak = 64;
+
+struct flows_ipv6_inner {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, TABLE_FLAGS);
+    __uint(max_entries, 1);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct penstock_flows6) + 64 * (1 + sizeof(struct penstock_flow6)));
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __array(values, struct flows_ipv6_inner);
+} flows_ipv6 __weak SEC(".maps");
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
     __uint(max_entries, 1); /* the agent sets it from the configuration before loading */
-    __type(key, __u32);
-    __type(value, struct penstock_device_state);
+    __uint(key_size, sizeof(__u32));
+    __uint(value_size, sizeof(struct penstock_device_state) + 64 * (1 + sizeof(struct penstock_flow4)));
 } device_state __weak SEC(".maps");
 
 struct {

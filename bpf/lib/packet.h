@@ -1,5 +1,5 @@
-/* What one frame says about itself: Ethernet, IPv4 or IPv6, TCP or UDP ports. Everything at a constant offset: options
- * and extension headers are reported, not walked. */
+/* What one frame says about itself: Ethernet, IPv4 or IPv6, TCP or UDP ports. Everything at a constant offset; what
+ * stands behind IPv6 extension headers is walked to on demand (walk_extensions), IPv4 options are only reported. */
 #ifndef PENSTOCK_LIB_PACKET_H
 #define PENSTOCK_LIB_PACKET_H
 
@@ -20,7 +20,9 @@
 
 /* Types of ICMP (RFC 792) and ICMPv6 (RFC 4443, RFC 4861); linux/icmp.h drags in half of libc. */
 #define ICMP_ECHO 8
+#define ICMP_ECHO_REPLY 0
 #define ICMPV6_ECHO_REQUEST 128
+#define ICMPV6_ECHO_REPLY 129
 #define ND_ROUTER_SOLICIT 133
 #define ND_NEIGHBOR_SOLICIT 135
 #define ND_NEIGHBOR_ADVERT 136
@@ -40,8 +42,19 @@ struct packet {
     __u8 icmp_type;
     __u32 l4; /* offset of the transport header */
     __u8 mac[6];
-    __u16 l4_len; /* what the IP header says follows it; the frame may be padded */
+    __u16 l4_len;          /* what the IP header says follows it; the frame may be padded */
+    __u32 fragment_id;     /* as on the wire; IPv4: 16 bits */
+    __u16 fragment_offset; /* units of 8 bytes */
+    __u16 fragment_end;    /* of a first fragment: where it ends, units of 8 bytes */
+    __u8 tcp_flags;
+    __u8 tcp_words;    /* length of the TCP header, units of 4 bytes */
+    __u8 fragment_odd; /* 1: a fragment whose length is no multiple of 8 */
 };
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
 
 INLINE int same_addr(const struct penstock_addr* a, const struct penstock_addr* b) {
     const __u64 *x = (const void*)a, *y = (const void*)b;
@@ -85,9 +98,13 @@ INLINE __u8 parse_ipv4(struct __sk_buff* ctx, __u32 l3, struct packet* p) {
     offset = bpf_ntohs(ip->frag_off);
     p->fragment = (offset & 0x3fff) != 0;
     p->later = (offset & 0x1fff) != 0;
+    p->fragment_offset = offset & 0x1fff;
+    p->fragment_id = ip->id;
     p->options = ip->ihl != 5;
     p->l4 = l3 + sizeof(*ip);
     p->l4_len = bpf_ntohs(ip->tot_len) - ip->ihl * 4;
+    p->fragment_end = p->l4_len >> 3;
+    p->fragment_odd = p->l4_len & 7 ? 1 : 0;
     return PENSTOCK_DROP_NONE;
 }
 
@@ -134,6 +151,10 @@ INLINE __u8 parse_transport(struct __sk_buff* ctx, __u32 l4, struct packet* p) {
     case IPPROTO_TCP:
         if (p->l4_len < 20 || (void*)word + 20 > end)
             return PENSTOCK_DROP_MALFORMED;
+        p->tcp_words = *((__u8*)word + 12) >> 4;
+        p->tcp_flags = *((__u8*)word + 13);
+        if (p->tcp_words < 5 || p->tcp_words * 4 > p->l4_len)
+            return PENSTOCK_DROP_MALFORMED;
         break;
     case IPPROTO_UDP:
     case IPPROTO_ICMP:
@@ -167,6 +188,88 @@ INLINE __u8 parse_ip(struct __sk_buff* ctx, __u32 l2, struct packet* p) {
     if (reason == PENSTOCK_DROP_NONE)
         reason = parse_transport(ctx, l2 + sizeof(struct ipv6hdr), p);
     return reason;
+}
+
+#define MAX_EXTENSIONS 8
+
+/* One extension header at p->l4 (RFC 8200, 4): steps over it. NONE and *done = 0 if there may be more. */
+INLINE __u8 step_extension(struct __sk_buff* ctx, struct packet* p, int* done) {
+    struct {
+        __u8 next, length;
+        __be16 offset;
+        __be32 id;
+    } header;
+    __u32 size;
+
+    *done = 1;
+    if (p->proto != IPPROTO_HOPOPTS && p->proto != IPPROTO_DSTOPTS && p->proto != IPPROTO_FRAGMENT)
+        return PENSTOCK_DROP_NONE;
+    if (p->l4_len < sizeof(header) || bpf_skb_load_bytes(ctx, p->l4, &header, sizeof(header)) < 0)
+        return PENSTOCK_DROP_MALFORMED;
+    size = p->proto == IPPROTO_FRAGMENT ? 8 : (header.length + 1) * 8;
+    if (p->l4_len < size)
+        return PENSTOCK_DROP_MALFORMED;
+    if (p->proto == IPPROTO_FRAGMENT) {
+        if (p->fragment)
+            return PENSTOCK_DROP_MALFORMED;
+        p->fragment_id = header.id;
+        p->fragment_offset = bpf_ntohs(header.offset) >> 3;
+        p->fragment = (header.offset & bpf_htons(0xfff9)) != 0; /* 0: whole after all (RFC 6946) */
+        p->later = p->fragment_offset != 0;
+        if (p->fragment && !p->later)
+            p->fragment_end = (p->l4_len - size) >> 3;
+        p->fragment_odd = (p->l4_len - size) & 7 ? 1 : 0;
+    }
+    p->proto = header.next;
+    p->l4 += size;
+    p->l4_len -= size;
+    *done = p->later;
+    return PENSTOCK_DROP_NONE;
+}
+
+INLINE __u8 load_transport(struct __sk_buff* ctx, struct packet* p) {
+    __u8 head[20];
+    __be16* port = (void*)head;
+
+    if (p->proto == IPPROTO_TCP) {
+        if (p->l4_len < 20 || bpf_skb_load_bytes(ctx, p->l4, head, 20) < 0)
+            return PENSTOCK_DROP_MALFORMED;
+        p->tcp_words = head[12] >> 4;
+        p->tcp_flags = head[13];
+        if (p->tcp_words < 5 || p->tcp_words * 4 > p->l4_len)
+            return PENSTOCK_DROP_MALFORMED;
+    } else if (p->proto == IPPROTO_UDP || p->proto == IPPROTO_ICMPV6) {
+        if (p->l4_len < 8 || bpf_skb_load_bytes(ctx, p->l4, head, 8) < 0)
+            return PENSTOCK_DROP_MALFORMED;
+    } else {
+        return PENSTOCK_DROP_IP_OPTIONS;
+    }
+    if (p->proto == IPPROTO_ICMPV6) {
+        p->icmp_type = head[0];
+    } else {
+        p->source_port_be = port[0];
+        p->destination_port_be = port[1];
+    }
+    return PENSTOCK_DROP_NONE;
+}
+
+/* Walks from the first extension header, where parse_ip stopped, to the transport header, or to the rest of a later
+ * fragment. Routing and authentication headers are not stepped over: nothing behind them is allowed. A drop reason. */
+__weak __noinline int walk_extensions(struct __sk_buff* ctx, struct packet* p) {
+    __u8 reason;
+    int done = 0;
+
+    if (!p)
+        return PENSTOCK_DROP_MALFORMED;
+    p->fragment = p->options = 0;
+    for (int i = 0; i < MAX_EXTENSIONS && !done; i++) {
+        reason = step_extension(ctx, p, &done);
+        if (reason != PENSTOCK_DROP_NONE)
+            return reason;
+    }
+    if (!done)
+        return PENSTOCK_DROP_IP_OPTIONS;
+    return p->later ? PENSTOCK_DROP_NONE : load_transport(ctx, p);
 }
 
 /* Ethernet: source MAC and ethertype. */

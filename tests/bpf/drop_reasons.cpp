@@ -3,6 +3,7 @@
 #include "tests/bpf/gateway.hpp"
 
 #include <map>
+#include <netinet/in.h>
 
 namespace penstock::test {
 namespace {
@@ -20,6 +21,33 @@ struct Example {
 void no_policy(Gateway& gateway) { gateway.forget_policy(0); }
 void unregister_uplink(Gateway& gateway) { gateway.gate.keep_links({gateway.lan, gateway.tun}); }
 void kernel_esp(Gateway& gateway) { must(gateway.gate.set_flags(false, false)); }
+
+void deny(Gateway& gateway) {
+    auto tables = Gateway::policy();
+    for (const char* to : {"203.0.113.0/24", "2001:db8:203::/64"}) {
+        tables.blocks[0].rules.push_back(rule("any", to, 0, 0));
+        tables.blocks[0].rules.back().allow = false;
+    }
+    gateway.enforce(tables);
+}
+void require_tls(Gateway& gateway) {
+    auto tables = Gateway::policy();
+    for (auto& rule : tables.blocks[0].rules)
+        if (rule.proto == IPPROTO_TCP)
+            rule.require = datapath::Require::tls;
+    gateway.enforce(tables);
+}
+void spend_rate(Gateway& gateway) {
+    auto tables = Gateway::policy();
+    tables.blocks[0].packets_per_second = 1;
+    gateway.enforce(tables);
+    gateway.from_device(Ethernet{} / IPv4{} / Tcp{});
+}
+void bind_elsewhere(Gateway& gateway) {
+    auto tables = Gateway::policy();
+    tables.devices[0].ifindex = static_cast<std::uint32_t>(gateway.other);
+    gateway.enforce(tables);
+}
 
 const Bytes kFirstFragment{0, 1, 0, 0, 0, 7};
 const Mac kStranger = "02:00:00:00:00:99";
@@ -56,7 +84,7 @@ std::map<int, Example> examples() {
           Ethernet{} / IPv6{} / Extension{.type = 44, .content = kFirstFragment} / Tcp{}}},
         {PENSTOCK_DROP_IP_OPTIONS,
          {Hook::lan_ingress, Ethernet{} / IPv4{.options = {1, 1, 1, 1}} / Tcp{},
-          Ethernet{} / IPv6{} / Extension{} / Tcp{}}},
+          Ethernet{} / IPv6{} / Extension{.type = 43} / Tcp{}}},
         {PENSTOCK_DROP_NOT_ALLOWED,
          {Hook::lan_ingress, Ethernet{} / IPv4{} / Tcp{.destination = 80},
           Ethernet{} / IPv6{} / Tcp{.destination = 80}}},
@@ -90,6 +118,10 @@ std::map<int, Example> examples() {
          {Hook::uplink_ingress, Ethernet{} / Arp{.sender = "192.0.2.2", .target = "10.20.0.1"},
           Ethernet{} / IPv6{.source = "fe80::2", .destination = "ff02::1:ff00:12", .hop_limit = 255} /
               neighbour_solicit("fd20::12")}},
+        {PENSTOCK_DROP_DENIED, {Hook::lan_ingress, tcp4, tcp6, 0, deny}},
+        {PENSTOCK_DROP_NOT_TLS, {Hook::lan_ingress, tcp4 / Payload{}, tcp6 / Payload{}, 0, require_tls}},
+        {PENSTOCK_DROP_RATE, {Hook::lan_ingress, tcp4, tcp6, 0, spend_rate}},
+        {PENSTOCK_DROP_WRONG_LAN, {Hook::lan_ingress, tcp4, tcp6, 0, bind_elsewhere}},
     };
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <system_error>
 
 namespace penstock::test {
@@ -46,10 +47,12 @@ IpPrefix prefix(const std::string& text) { return must(IpPrefix::parse(text)); }
 MacAddress mac(const std::string& text) { return must(MacAddress::parse(text)); }
 
 datapath::Rule rule(const std::string& proto, const std::string& to, std::uint16_t low, std::uint16_t high) {
+    static const std::map<std::string, std::uint8_t> kNumbers{
+        {"any", 0}, {"icmp", IPPROTO_ICMP}, {"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"icmpv6", IPPROTO_ICMPV6}};
     const auto where = prefix(to);
     return {.address = where.address.mapped(),
             .prefix_length = where.length + (where.address.family == AF_INET ? 96 : 0),
-            .proto = static_cast<std::uint8_t>(proto == "tcp" ? IPPROTO_TCP : IPPROTO_UDP),
+            .proto = kNumbers.at(proto),
             .port_low = low,
             .port_high = high};
 }
@@ -124,6 +127,13 @@ datapath::PolicyTables Gateway::policy() {
 void Gateway::enforce(const datapath::PolicyTables& tables) {
     must(store.stage(tables));
     must(store.commit());
+    must(store.retire());
+}
+
+void Gateway::enforce_rules(std::vector<datapath::Rule> rules) {
+    auto tables = policy();
+    tables.blocks[0].rules = std::move(rules);
+    enforce(tables);
 }
 
 void Gateway::forget_policy(std::uint32_t flags) {
@@ -187,6 +197,11 @@ std::string Gateway::to_device(const Bytes& frame) {
 
 std::string Gateway::to_device_as_is(const Bytes& frame) {
     return judge(datapath::Hook::lan_egress, frame, {.ifindex = lan, .ingress_ifindex = tun});
+}
+
+std::string Gateway::device_to_device(const Bytes& frame) {
+    return judge(datapath::Hook::lan_egress, delivered(frame),
+                 {.ifindex = lan, .ingress_ifindex = lan, .mark = kDeviceMark});
 }
 
 std::string Gateway::uplink(const Bytes& frame, std::uint32_t mark) {

@@ -7,7 +7,7 @@
 
 #include "agent/datapath/counters.hpp"
 #include "agent/datapath/gate.hpp"
-#include "agent/datapath/policy_tables.hpp"
+#include "agent/datapath/policy_store.hpp"
 #include "agent/datapath/programs.hpp"
 #include "tests/bpf/kernel.hpp"
 
@@ -32,7 +32,7 @@ template <class T> T must(Result<T> result) {
         return std::move(*result);
 }
 
-// proto "tcp" or "udp"
+// proto "tcp", "udp", "icmp", "icmpv6" or "any"
 datapath::Rule rule(const std::string& proto, const std::string& to, std::uint16_t low, std::uint16_t high);
 
 struct Gateway {
@@ -52,6 +52,8 @@ struct Gateway {
     // Out of the TUN, userspace ESP; to the device that has the IP destination, or to the MAC address in the frame.
     std::string to_device(const Bytes& frame);
     std::string to_device_as_is(const Bytes& frame);
+    // What a device sent to another one and lan_ingress passed, on its way out of lan0.
+    std::string device_to_device(const Bytes& frame);
     std::string uplink(const Bytes& frame, std::uint32_t mark = 0);
     // In from the provider.
     std::string from_uplink(const Bytes& frame);
@@ -63,6 +65,8 @@ struct Gateway {
     // The policy that the constructor puts in force.
     static datapath::PolicyTables policy();
     void enforce(const datapath::PolicyTables& tables);
+    // The policy of the constructor with these rules for device 12.
+    void enforce_rules(std::vector<datapath::Rule> rules);
 
     int lan, wan, raw, tun, other;
     struct Loaded {

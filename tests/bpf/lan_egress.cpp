@@ -41,6 +41,7 @@ BOOST_AUTO_TEST_CASE(passes_replies_to_what_a_device_asked) {
     check({{"TCP", kToDevice / kReply / kTcpReply, "pass"},
            {"UDP", kToDevice / kReply / kUdpReply / Payload{}, "pass"},
            {"TCP over IPv6", kToDevice / kReply6 / kTcpReply, "pass"},
+           {"behind extension headers", kToDevice / kReply6 / Extension{} / Extension{.type = 60} / kTcpReply, "pass"},
            {"UDP over IPv6", kToDevice / kReply6 / kUdpReply / Payload{}, "pass"}});
 }
 
@@ -67,7 +68,8 @@ BOOST_AUTO_TEST_CASE(drops_what_answers_nothing) {
          {"options",
           kToDevice / IPv4{.source = "203.0.113.10", .destination = "10.20.0.12", .options = {1, 1, 1, 1}} / kTcpReply,
           "ip_options"},
-         {"hop-by-hop", kToDevice / kReply6 / Extension{} / kTcpReply, "ip_options"},
+         {"routing header", kToDevice / kReply6 / Extension{.type = 43} / kTcpReply, "ip_options"},
+         {"a SYN alone, which is no answer", kToDevice / kReply / Tcp{443, 40000}, "no_flow"},
          {"ARP that is forwarded", kToDevice / Arp{}, "ethertype"},
          {"VLAN", kToDevice / Vlan{} / kReply / kTcpReply, "vlan"}});
 }
@@ -175,7 +177,7 @@ BOOST_AUTO_TEST_CASE(delivers_to_the_devices_own_mac_address_only) {
                    "mac_mismatch");
     }
     const Ethernet right{.destination = "02:00:00:00:00:12"};
-    BOOST_TEST(gateway.to_device_as_is(right / IPv4{"203.0.113.10", "10.20.0.12"} / Tcp{443, 40000}) == "pass");
+    BOOST_TEST(gateway.to_device_as_is(right / IPv4{"203.0.113.10", "10.20.0.12"} / Tcp{443, 40000, 0x12}) == "pass");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

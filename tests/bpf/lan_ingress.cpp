@@ -126,13 +126,13 @@ BOOST_AUTO_TEST_CASE(drops_fragments_options_and_extension_headers) {
            {"tiny last fragment", Ethernet{} / IPv4{.protocol = 6, .fragment_offset = 1} / Payload{{1}}, "fragment"},
            {"IPv6, first", Ethernet{} / IPv6{} / Extension{.type = 44, .content = fragment_first} / Tcp{}, "fragment"},
            {"IPv6, later", Ethernet{} / IPv6{} / Extension{.type = 44, .content = fragment_later} / Tcp{}, "fragment"},
-           {"IPv6, atomic", Ethernet{} / IPv6{} / Extension{.type = 44, .content = Bytes(6, 0)} / Tcp{}, "fragment"},
+           {"IPv6, atomic", Ethernet{} / IPv6{} / Extension{.type = 44, .content = Bytes(6, 0)} / Tcp{}, "pass"},
            {"router alert", Ethernet{} / IPv4{.options = {0x94, 4, 0, 0}} / Tcp{}, "ip_options"},
            {"source route", Ethernet{} / IPv4{.options = {0x83, 7, 4, 10, 20, 0, 1, 0}} / Tcp{}, "ip_options"},
-           {"hop-by-hop", behind(0), "ip_options"},
+           {"hop-by-hop", behind(0), "pass"},
            {"routing", behind(43), "ip_options"},
            {"authentication", behind(51), "ip_options"},
-           {"destination options", behind(60), "ip_options"},
+           {"destination options", behind(60), "pass"},
            {"no next header", Ethernet{} / IPv6{.next_header = 59} / Tcp{}, "ip_options"},
            {"shim6, unknown here", behind(140), "not_allowed"}});
 }

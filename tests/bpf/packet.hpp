@@ -40,6 +40,7 @@ struct IPv4 {
     bool more_fragments = false;
     Bytes options = {}; // whole words
     std::optional<std::uint16_t> total_length = {};
+    std::uint16_t id = 0x1234;
 };
 struct IPv6 {
     std::string source = "fd20::12", destination = "2001:db8:203::10";
@@ -205,7 +206,7 @@ private:
         out.push_back(static_cast<std::uint8_t>(0x40 | header / 4));
         out.push_back(0);
         put16(out, l.total_length.value_or(static_cast<std::uint16_t>(header + inner.size())));
-        put16(out, 0x1234);
+        put16(out, l.id);
         put16(out, static_cast<std::uint16_t>((l.more_fragments ? 0x2000 : 0) | l.fragment_offset));
         put(out, {l.ttl, l.protocol.value_or(protocol_after(i)), 0, 0});
         put(out, ip_bytes(l.source));

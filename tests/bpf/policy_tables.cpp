@@ -124,13 +124,14 @@ BOOST_AUTO_TEST_CASE(a_device_without_rules_or_state_is_refused) {
     Gateway gateway;
     auto tables = Gateway::policy();
     tables.devices[0].block = 17; // no such block
-    gateway.enforce(tables);
-    BOOST_TEST(tcp(gateway, "203.0.113.10") == "not_allowed");
+    BOOST_TEST(!gateway.store.stage(tables).has_value());
+    BOOST_TEST(tcp(gateway, "203.0.113.10") == "pass"); // the policy in force stays
     tables = Gateway::policy();
     tables.devices[0].slot = 4000; // beyond device_capacity
     gateway.enforce(tables);
     BOOST_TEST(tcp(gateway, "203.0.113.10") == "unknown_device");
-    BOOST_TEST(gateway.to_device(Ethernet{} / IPv4{"203.0.113.10", "10.20.0.12"} / Tcp{443, 40000}) == "no_device");
+    BOOST_TEST(gateway.to_device(Ethernet{} / IPv4{"203.0.113.10", "10.20.0.12"} / Tcp{443, 40000, 0x12}) ==
+               "no_device");
 }
 
 BOOST_AUTO_TEST_CASE(an_address_belongs_to_one_device) {

@@ -1,0 +1,85 @@
+#include "agent/datapath/flow_memory.hpp"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+namespace penstock::datapath {
+namespace {
+
+constexpr std::uint8_t kFreed = 0xff; // TAG_FREED of bpf/lib/flow.h
+
+} // namespace
+
+Result<FlowMemory> FlowMemory::make(const Programs& programs) {
+    FlowMemory out;
+    auto state = programs.map_fd("device_state");
+    auto outer = programs.map_fd("flows_ipv6");
+    if (!state)
+        return tl::unexpected(state.error());
+    if (!outer)
+        return tl::unexpected(outer.error());
+    auto ipv4 = MappedArray::open(std::move(*state));
+    if (!ipv4)
+        return tl::unexpected(std::move(ipv4.error()).with("flows of devices"));
+    auto ipv6 = MappedArray::open_inner(*outer, 0);
+    if (!ipv6)
+        return tl::unexpected(std::move(ipv6.error()).with("IPv6 flows of devices"));
+    out.flows_ = programs.flows_per_device();
+    out.outer_ipv6_ = std::move(*outer);
+    out.ipv4_ = std::move(*ipv4);
+    out.ipv6_ = std::move(*ipv6);
+    return out;
+}
+
+Status FlowMemory::reserve_ipv6(std::uint32_t slots) {
+    if (slots <= ipv6_.entries())
+        return {};
+    // Room to grow into, but not beyond the slots there are.
+    const auto wanted = std::min(std::max(slots, ipv6_.entries() * 2), std::max(slots, ipv4_.entries()));
+    const auto value = static_cast<std::uint32_t>(sizeof(penstock_flows6) + flows_ * (1 + sizeof(penstock_flow6)));
+    auto larger = MappedArray::make("flows_ipv6", value, wanted);
+    if (!larger)
+        return tl::unexpected(larger.error());
+    if (ipv6_.entries() != 0)
+        std::memcpy(larger->at(0), ipv6_.at(0), ipv6_.size());
+    const std::uint32_t zero = 0;
+    const int fd = larger->fd().get();
+    if (bpf_map_update_elem(outer_ipv6_.get(), &zero, &fd, BPF_ANY) != 0)
+        return fail_errno("cannot make room for IPv6 flows");
+    ipv6_ = std::move(*larger);
+    return {};
+}
+
+// The tag first: who still sees the flow by it finds it empty.
+template <class Flow, class Which> void FlowMemory::clear_flows(std::byte* tags, Which which) const {
+    auto* const flows = reinterpret_cast<Flow*>(tags + flows_);
+    for (std::uint32_t i = 0; i < flows_; i++) {
+        std::atomic_ref meta(flows[i].meta);
+        auto seen = meta.load();
+        if (seen == 0 || !which(seen))
+            continue;
+        std::atomic_ref(reinterpret_cast<std::uint8_t&>(tags[i])).store(kFreed);
+        meta.compare_exchange_strong(seen, 0);
+    }
+}
+
+template <class Which> void FlowMemory::clear_if(std::uint32_t slot, bool ipv4, Which which) const {
+    if (ipv4 && slot < ipv4_.entries())
+        clear_flows<penstock_flow4>(ipv4_.at(slot) + sizeof(penstock_device_state), which);
+    else if (!ipv4 && slot < ipv6_.entries())
+        clear_flows<penstock_flow6>(ipv6_.at(slot) + sizeof(penstock_flows6), which);
+}
+
+void FlowMemory::clear(std::uint32_t slot) {
+    for (const bool ipv4 : {true, false})
+        clear_if(slot, ipv4, [](std::uint64_t) { return true; });
+}
+
+void FlowMemory::clear_address(std::uint32_t slot, bool ipv4, std::uint8_t id) {
+    clear_if(slot, ipv4, [&](std::uint64_t meta) { return (meta >> PENSTOCK_FLOW_ADDRESS & 0xf) == id; });
+}
+
+} // namespace penstock::datapath

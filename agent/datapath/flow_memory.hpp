@@ -1,0 +1,33 @@
+// The flows of the devices as this process sees them: makes room for IPv6, takes flows away. The packet path may write
+// at the same time.
+#pragma once
+
+#include "agent/datapath/mapped_array.hpp"
+#include "agent/datapath/programs.hpp"
+#include "bpf/penstock_abi.h"
+
+namespace penstock::datapath {
+
+class FlowMemory {
+public:
+    static Result<FlowMemory> make(const Programs& programs);
+
+    // Room for the IPv6 flows of this many slots. Flows that are there stay; one that begins at this moment may be
+    // lost, and is judged anew by its next packet.
+    Status reserve_ipv6(std::uint32_t slots);
+    // Forgets all flows of a device.
+    void clear(std::uint32_t slot);
+    // Forgets those of one of its addresses.
+    void clear_address(std::uint32_t slot, bool ipv4, std::uint8_t id);
+    [[nodiscard]] std::uint32_t flows_per_device() const { return flows_; }
+
+private:
+    template <class Flow, class Which> void clear_flows(std::byte* tags, Which which) const;
+    template <class Which> void clear_if(std::uint32_t slot, bool ipv4, Which which) const;
+
+    std::uint32_t flows_ = 0;
+    Fd outer_ipv6_;
+    MappedArray ipv4_, ipv6_;
+};
+
+} // namespace penstock::datapath

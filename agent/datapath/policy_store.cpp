@@ -1,0 +1,135 @@
+#include "agent/datapath/policy_store.hpp"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <cstring>
+#include <linux/membarrier.h>
+#include <netinet/in.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace penstock::datapath {
+namespace {
+
+Status check(const PolicyTables& tables) {
+    for (const auto& block : tables.blocks) {
+        if (block.rules.size() > kMaxRules)
+            return fail("limit rules_per_device (" + std::to_string(kMaxRules) + ")");
+        for (const auto& rule : block.rules) {
+            const bool known = rule.proto == 0 || rule.proto == IPPROTO_TCP || rule.proto == IPPROTO_UDP ||
+                               rule.proto == IPPROTO_ICMP || rule.proto == IPPROTO_ICMPV6;
+            if (!known || rule.port_high < rule.port_low || rule.prefix_length > 128)
+                return fail("a rule that the packet path does not know");
+            if ((rule.require == Require::tls && rule.proto != IPPROTO_TCP && rule.proto != 0) ||
+                (rule.require == Require::dtls && rule.proto != IPPROTO_UDP && rule.proto != 0))
+                return fail("a rule that requires TLS of something that is not TCP, or DTLS of what is not UDP");
+        }
+    }
+    return {};
+}
+
+// Whoever began to judge a packet before this call is through after it: an RCU grace period (membarrier(2),
+// MEMBARRIER_CMD_GLOBAL). One CPU alone cannot be in the middle of a packet.
+Status wait_for_packets_under_way() {
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0)
+        return fail_errno("cannot wait for the packets under way (membarrier; not on kernels booted with nohz_full)");
+    return {};
+}
+
+} // namespace
+
+Result<PolicyStore> PolicyStore::make(const Programs& programs) {
+    PolicyStore out;
+    auto gate = programs.map_fd("gate");
+    auto policy = programs.map_fd("policy");
+    auto flows = FlowMemory::make(programs);
+    if (!gate)
+        return tl::unexpected(gate.error());
+    if (!policy)
+        return tl::unexpected(policy.error());
+    if (!flows)
+        return tl::unexpected(flows.error());
+    out.gate_ = {"gate", std::move(*gate)};
+    out.policy_ = std::move(*policy);
+    out.flows_ = std::move(*flows);
+    if (const auto generation = out.generation(); generation != 0) {
+        auto cells = MappedArray::open_inner(out.policy_, generation & 1);
+        if (!cells)
+            return tl::unexpected(cells.error());
+        out.in_force_ = addresses_in(reinterpret_cast<const penstock_cell*>(cells->at(0)), cells->entries());
+    }
+    return out;
+}
+
+std::uint32_t PolicyStore::generation() const { return gate_.find(PENSTOCK_GATE_GENERATION).value_or(0); }
+
+Status PolicyStore::stage(const PolicyTables& tables) {
+    if (auto ok = retire(); !ok) // whoever still reads the half before would read this one
+        return ok;
+    if (auto ok = check(tables); !ok)
+        return ok;
+    auto layout = lay_out(tables, in_force_);
+    if (!layout)
+        return tl::unexpected(layout.error());
+    if (auto ok = flows_.reserve_ipv6(layout->ipv6_slots); !ok)
+        return ok;
+    auto cells = MappedArray::make("policy", sizeof(penstock_cell), static_cast<std::uint32_t>(layout->cells.size()));
+    if (!cells)
+        return tl::unexpected(cells.error());
+    std::memcpy(cells->at(0), layout->cells.data(), layout->cells.size() * sizeof(penstock_cell));
+
+    // Generations only go up; 0 means none, and the lowest bit picks the half.
+    std::uint32_t next = generation() + 1;
+    if (next == 0)
+        next = 2;
+    const std::uint32_t half = next & 1;
+    const int fd = cells->fd().get();
+    if (bpf_map_update_elem(policy_.get(), &half, &fd, BPF_ANY) != 0)
+        return fail_errno("cannot stage a policy");
+    staged_addresses_ = std::move(layout->addresses);
+    staged_ = next;
+    return {};
+}
+
+Status PolicyStore::commit() {
+    if (auto ok = gate_.put(PENSTOCK_GATE_GENERATION, staged_); !ok)
+        return ok;
+    lost_.clear();
+    for (auto kept = staged_addresses_.begin(); const auto& address : in_force_) {
+        const auto before = [](const AddressId& a, const AddressId& b) {
+            return std::memcmp(&a.address, &b.address, sizeof a.address) < 0;
+        };
+        while (kept != staged_addresses_.end() && before(*kept, address))
+            ++kept;
+        if (kept == staged_addresses_.end() || before(address, *kept) || kept->slot != address.slot)
+            lost_.push_back(address);
+    }
+    in_force_ = std::move(staged_addresses_);
+    staged_addresses_.clear();
+    retired_ = false;
+    return {};
+}
+
+Status PolicyStore::retire() {
+    if (retired_)
+        return {};
+    if (auto ok = wait_for_packets_under_way(); !ok)
+        return ok;
+    for (const auto& address : lost_)
+        flows_.clear_address(address.slot, is_ipv4(address.address), address.id);
+    lost_.clear();
+    const std::uint32_t other = (generation() & 1) ^ 1;
+    if (bpf_map_delete_elem(policy_.get(), &other) != 0 && errno != ENOENT)
+        return fail_errno("cannot free the policy before");
+    retired_ = true;
+    return {};
+}
+
+Status PolicyStore::lock() {
+    if (auto ok = stage({}); !ok)
+        return ok;
+    return commit();
+}
+
+} // namespace penstock::datapath
