@@ -91,7 +91,7 @@ void stream_events(const Command& command, bool follow) {
         if (command.json)
             std::cout << (*event)->dump() << "\n" << std::flush;
         else if (!drops.take(**event))
-            std::cout << show_event(**event) << std::flush;
+            std::cout << drops.flush() << show_event(**event) << std::flush; // in the order of time
     }
     std::cout << drops.flush();
 }

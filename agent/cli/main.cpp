@@ -1,6 +1,7 @@
 // penstock: what a person types.
 #include "agent/cli/agent_commands.hpp"
 #include "agent/cli/bundle_commands.hpp"
+#include "agent/cli/doctor_command.hpp"
 #include "policy/text.hpp"
 
 #include <CLI/CLI.hpp>
@@ -40,11 +41,13 @@ int main(int argc, char** argv) {
     app.footer("Examples:\n"
                "  penstock status\n"
                "  penstock explain --device thermostat-12 --to 203.0.113.10 --proto tcp --port 443\n"
+               "  penstock doctor\n"
                "  penstock bundle build policy.yaml --out policy.bundle\n"
                "  penstock bundle sign --key alice.pem policy.bundle\n"
                "  penstock push policy.bundle\n"
                "Exit status: 0 done, 1 refused or failed, 2 wrong usage.");
     add_agent_commands(app, socket, exit_code);
+    add_doctor_command(app, socket, exit_code);
     add_bundle_commands(app, exit_code);
     try {
         app.parse(argc, argv);

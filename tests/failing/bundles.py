@@ -147,7 +147,7 @@ def device_twice(desk: Desk) -> None:
 
     def change(payload: dict[str, Any]) -> None:
         payload["devices"].append(payload["devices"][0])
-    _refused(desk, _signed(desk, "twice", change), "camera-7 is defined twice")
+    _refused(desk, _signed(desk, "twice", change), "is defined twice; keep one")
     _build_refused(desk, "mac: \"02:00:00:00:00:07\"", "mac: \"02:00:00:00:00:12\"", "02:00:00:00:00:12")
 
 

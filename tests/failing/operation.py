@@ -42,7 +42,7 @@ def help_has_examples(desk: Desk) -> None:
     """Every command's help ends in examples that begin with its own name."""
     top = desk.penstock("--help").out
     for command in (["status"], ["devices"], ["tunnel"], ["tunnel", "list"], ["tunnel", "up"], ["events"], ["explain"], ["push"], ["guard"],
-                    ["guard", "release"]):
+                    ["guard", "release"], ["doctor"]):
         said = desk.penstock(*command, "--help")
         must(said.code == 0, f"{command}: exit {said.code}")
         says(said.out, "Examples:", f"penstock {' '.join(command)}")
