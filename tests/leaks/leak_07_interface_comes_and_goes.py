@@ -5,6 +5,8 @@ from __future__ import annotations
 from lab import topology as net
 from scenario import Scene
 
+STOCK = True
+
 
 def _address_uplink(scene: Scene) -> None:
     scene.gateway.ip(f"""link set wan0 up

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from scenario import Penstock
+from scenario import Scene
+
+STOCK = True
 
 
-def provoke(scene: Penstock) -> None:
+def provoke(scene: Scene) -> None:
     scene.in_gateway("ip", "xfrm", "policy", "flush")
     scene.in_gateway("ip", "xfrm", "policy", "setdefault", "in", "accept", "fwd", "accept", "out", "accept")
     scene.sleep(0.5)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from lab import topology as net
 from scenario import THERMOSTAT, Scene
 
+STOCK = True
+
 
 def attack(scene: Scene) -> None:
     scene.raw(THERMOSTAT, scene.datagram(THERMOSTAT, net.ISP4, 4000), scene.datagram(THERMOSTAT, net.ISP6, 4000),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from lab import topology as net
 from scenario import INTRUDER, THERMOSTAT, Scene
 
+STOCK = True
+
 
 def attack(scene: Scene) -> None:
     for device in (THERMOSTAT, INTRUDER):

@@ -7,6 +7,7 @@ from lab import topology as net
 from lab.frames import udp_frame
 from scenario import INTRUDER, Scene
 
+STOCK = True
 MAC = "02:00:00:00:d0:01"
 
 

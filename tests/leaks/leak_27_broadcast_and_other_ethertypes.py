@@ -6,6 +6,7 @@ from lab import noise
 from lab.frames import ETH_P_ARP, ethernet, udp_frame
 from scenario import NoGate, Scene, THERMOSTAT
 
+STOCK = True
 SEEN = "marker readable"
 
 

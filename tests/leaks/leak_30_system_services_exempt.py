@@ -5,6 +5,8 @@ from __future__ import annotations
 from lab import topology as net
 from scenario import CAMERA, THERMOSTAT, Scene
 
+STOCK = True
+
 
 def attack(scene: Scene) -> None:
     for target, port in (("8.8.8.8", 123), ("2001:4860:4860::8888", 123), (net.CLOUD4, 80), (net.ISP4, 123)):

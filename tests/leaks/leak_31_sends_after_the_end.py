@@ -8,6 +8,7 @@ from lab import topology as net
 from lab.stage import TELEMETRY4, TELEMETRY6
 from scenario import THERMOSTAT, Scene
 
+STOCK = True
 SEEN = "TCP (10.20.0.12|fd20::12) "
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from scenario import Penstock
+from scenario import Scene
+
+STOCK = True
 
 
-def provoke(scene: Penstock) -> None:
+def provoke(scene: Scene) -> None:
     name = scene.gateway.name
     scene.in_gateway("nft", "flush", "ruleset")
     for interface in ("lan0", "wan0"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from lab import topology as net
 from scenario import THERMOSTAT, Scene
 
+STOCK = True
+
 
 def _wipe(mark: str) -> str:
     chains = "".join(f"chain {hook} {{ type filter hook {hook} priority {priority}; meta mark set {mark}; }}\n"

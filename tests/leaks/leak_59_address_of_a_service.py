@@ -6,6 +6,7 @@ from lab import provider
 from lab import topology as net
 from scenario import THERMOSTAT, Scene
 
+STOCK = True
 SCRIPT = """#!/bin/sh
 [ "$1" != bound ] || ip addr add "$ip/24" dev wan0
 """
@@ -22,7 +23,8 @@ def provoke(scene: Scene) -> None:
         scene.isp.ip(f"addr add {router}/24 dev up0", check=False)
         try:
             with provider.provider(scene.isp, directory, address), provider.dhcp_client(scene.gateway, directory, str(script)) as client:
-                client.wait_for("lease of", 0, 8 * scene.lab.slowness)
+                if not client.wait_for("lease of", 0, 1.5 * scene.lab.slowness):  # the gate may refuse such a lease: then somebody types it
+                    scene.gateway.ip(f"addr add {address}/24 dev wan0", check=False)
                 scene.sleep(0.4)
                 scene.raw(THERMOSTAT, scene.datagram(THERMOSTAT, net.TELEMETRY4, 5683))
                 scene.from_gateway(net.VIDEO4, 4000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lab import topology as net
 from scenario import THERMOSTAT, Scene, must
 
+STOCK = True
 SEEN = "marker readable|0x8100"
 
 

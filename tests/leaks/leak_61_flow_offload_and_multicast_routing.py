@@ -10,6 +10,7 @@ from lab.frames import udp_frame
 from lab.system import LabError
 from scenario import THERMOSTAT, Scene
 
+STOCK = True
 FLOWTABLE = """table inet fast {
     flowtable f { hook ingress priority 0; devices = { lan0, wan0 }; }
     chain forward { type filter hook forward priority 0; ip protocol { tcp, udp } flow add @f; }

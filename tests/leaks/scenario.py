@@ -124,6 +124,10 @@ class Scene:
     def tunnel(self, verb: str) -> None:
         raise NotImplementedError
 
+    def restart(self) -> None:
+        self.terminate()
+        self.start()
+
     # Tools
 
     def sleep(self, seconds: float) -> None:
@@ -252,10 +256,6 @@ class Penstock(Scene):
     def tunnel(self, verb: str) -> None:
         self.agent.cli("tunnel", verb, "cloud", check=False, timeout=15 * self.lab.slowness)
 
-    def restart(self) -> None:
-        self.terminate()
-        self.start()
-
     def flow(self, device: Device, target: probe.Target) -> Flow:
         return self.lab.flow(device, target, max(100.0, 500.0 / self.lab.slowness))
 
@@ -356,14 +356,11 @@ class Stock(Scene):
     def note(self) -> None:
         self.spis |= self.daemon.spis()["out"]
 
-    def restart(self) -> None:
-        self.terminate()
-        self.start()
-
     def play(self, row: Row) -> str:
         """`holds`, or what the judge saw."""
         self.expect = self.lab.expect
         self.lab.topology.silence_peer(False)
+        run(["nft", "-f", "-"], stdin="flush ruleset\n" + FORWARD_DROP[self.lab.kernel_esp], setup=self.gateway.enter)
         self.start()
         place = self.lab.watch()
         rate = max(100.0, 500.0 / self.lab.slowness)
