@@ -91,7 +91,8 @@ class Stage:
         if allowed:
             problems = ["" if result == STORED else "not stored", "" if verdict.esp else "no ESP on the wire"]
         else:
-            problems = ["it left in ESP" if verdict.esp else "", "stored" if result == STORED else ""]
+            # Where policy requires TLS, a connection may be made: what it asks for is known when the first data comes.
+            problems = ["it left in ESP" if verdict.esp and not policy.startswith("require TLS") else "", "stored" if result == STORED else ""]
         return self.row(device.name, tried, policy, result, verdict, *problems)
 
     def _nothing(self, verdict: Verdict, tag: bytes) -> list[str]:

@@ -190,7 +190,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "starts_closed_then_fast": as_case(scenes.start),
     "policy_decides": as_case(scenes.policy),
     "real_services_and_their_twins": as_case(scenes.services),
-    "nobody_gets_in_from_outside": as_case(scenes.from_outside),
+    "an_operator_gets_in_and_nobody_else": as_case(scenes.from_outside),
     "everyday_noise_stays_inside": as_case(scenes.everyday_noise),
     "uplink_renews_its_lease": as_case(scenes.uplink_renews),
     "strangers_stay_out": as_case(scenes.strangers),
