@@ -27,4 +27,10 @@ using Status = Result<void>;
     return tl::unexpected<Error>(std::move(cause).with(context));
 }
 
+// Of several steps that are all tried, the first one's error.
+inline void keep_first(Status& first, Status next) {
+    if (first && !next)
+        first = std::move(next);
+}
+
 } // namespace penstock

@@ -89,7 +89,13 @@ std::string show_gate(const Json& gate) {
     std::string interfaces;
     for (const auto& one : gate.value("interfaces", Json::array()))
         interfaces += (interfaces.empty() ? "" : " ") + interface_name(one);
-    return out + labelled("", interfaces);
+    out += labelled("", interfaces);
+    if (const auto repairs = gate.value("repairs", 0); repairs != 0)
+        out +=
+            labelled("", "put back " + std::to_string(repairs) + " times what somebody had changed: penstock events");
+    for (const auto& thing : gate.value("fights", Json::array()))
+        out += labelled("", paint("FIGHT", Tone::bad) + ": somebody keeps undoing " + thing.get<std::string>());
+    return out;
 }
 
 std::string show_status(const Json& status) {

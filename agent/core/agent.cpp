@@ -61,7 +61,7 @@ Status Agent::close_gate() {
     if (!worker)
         return tl::unexpected(worker.error());
     worker_ = std::move(*worker);
-    auto guard = Guard::make(config_, events_);
+    auto guard = Guard::make(config_, events_, repairs_);
     if (!guard)
         return tl::unexpected(guard.error());
     guard_ = std::move(*guard);
@@ -153,6 +153,8 @@ void Agent::xfrm_changed() {
             ipsec_->expired(expire->id, expire->hard);
         } else if (const auto* mapping = std::get_if<net::Mapping>(&event)) {
             told = ike_->mapping(*mapping);
+        } else if (std::holds_alternative<net::SasGone>(event)) {
+            find_lost_sas();
         } else {
             reconcile_soon();
         }
@@ -163,6 +165,13 @@ void Agent::xfrm_changed() {
         reconcile_soon();
 }
 
+// Somebody else may have flushed SAs; of a flush nobody is told which.
+void Agent::find_lost_sas() {
+    for (const auto& id : ipsec_->lost(repairs_))
+        if (auto ok = ike_->expire(id.destination, id.spi, true); !ok)
+            events_.add(log::Level::warning, "ike_channel", {{"why", ok.error().message()}});
+}
+
 void Agent::reconcile() {
     soon_ = {};
     if (released_)
@@ -170,6 +179,8 @@ void Agent::reconcile() {
     // What is wrong is an event and stays in the status; the next change or tick tries again.
     (void)guard_->reconcile();
     ipsec_->set_local_addresses(guard_->uplink_addresses());
+    ipsec_->mend(repairs_);
+    repairs_.tell();
 }
 
 void Agent::reconcile_soon() {
@@ -181,10 +192,7 @@ void Agent::reconcile_soon() {
 
 void Agent::tick() {
     ipsec_->sweep();
-    // Somebody else may have flushed SAs; nobody is told which.
-    for (const auto& id : ipsec_->lost())
-        if (auto ok = ike_->expire(id.destination, id.spi, true); !ok)
-            events_.add(log::Level::warning, "ike_channel", {{"why", ok.error().message()}});
+    find_lost_sas();
     policies_->check_expiry();
     policies_->check_windows();
     reconcile();

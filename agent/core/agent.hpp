@@ -40,6 +40,7 @@ private:
     Status watch();
     void network_changed();
     void xfrm_changed();
+    void find_lost_sas();
     void reconcile();
     void reconcile_soon();
     void tick();
@@ -63,6 +64,7 @@ private:
     const Config config_;
     EventLoop& loop_;
     EventLog events_;
+    Repairs repairs_{events_};
     std::unique_ptr<Worker> worker_;
     std::unique_ptr<Guard> guard_;
     std::unique_ptr<Ipsec> ipsec_;

@@ -27,7 +27,36 @@ net::SecurityPolicy make(Direction direction, const IpPrefix& source, const IpPr
     return policy;
 }
 
+// Lets a packet to a tunnel's network pass as it is, before our blocks are asked.
+bool opens(const net::SecurityPolicy& policy, const Config& config) {
+    if (policy.foreign || policy.transform || policy.action != Action::allow || policy.direction == Direction::in ||
+        policy.priority > kBlockPriority)
+        return false;
+    return std::ranges::any_of(config.tunnels, [&](const TunnelConfig& tunnel) {
+        return std::ranges::any_of(tunnel.remote_networks, [&](const IpPrefix& remote) {
+            return remote.overlaps(policy.selector.destination);
+        });
+    });
+}
+
 bool contains(const auto& list, const auto& value) { return std::ranges::find(list, value) != list.end(); }
+
+Status apply_defaults(Repairs& repairs) {
+    const net::DefaultPolicy defaults{.in = Action::allow, .forward = Action::block, .out = Action::allow};
+    const auto current = net::get_default_policy();
+    if (!current)
+        return tl::unexpected(current.error());
+    Repairs::Look look(repairs, Layer::defaults);
+    const std::string thing = "XFRM's default policy";
+    if (*current != defaults) {
+        if (auto ok = look.put(thing, "was another"); !ok)
+            return ok;
+        if (auto ok = net::set_default_policy(defaults); !ok)
+            return ok;
+    }
+    look.stands(thing);
+    return {};
+}
 
 } // namespace
 
@@ -53,33 +82,41 @@ std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun) {
     return out;
 }
 
-Status apply_base_policies(const std::vector<net::SecurityPolicy>& wanted) {
-    const net::DefaultPolicy defaults{.in = Action::allow, .forward = Action::block, .out = Action::allow};
-    const auto current = net::get_default_policy();
-    if (!current)
-        return tl::unexpected(current.error());
-    if (*current != defaults)
-        if (auto ok = net::set_default_policy(defaults); !ok)
-            return ok;
+Status apply_base_policies(const std::vector<net::SecurityPolicy>& wanted, const Config& config, Repairs& repairs) {
+    auto first = apply_defaults(repairs);
     auto actual = net::list_policies();
     if (!actual)
         return tl::unexpected(actual.error());
-    for (const auto& policy : wanted)
-        if (!contains(*actual, policy)) {
-            // A tunnel's policy of exactly this selector demands more than ours would.
-            const bool covered = std::ranges::any_of(*actual, [&](const net::SecurityPolicy& other) {
-                return other.transform && other.direction == policy.direction && other.selector == policy.selector;
-            });
-            if (covered)
+    Repairs::Look look(repairs, Layer::policies);
+    for (const auto& policy : wanted) {
+        const auto thing = "policy " + policy.str();
+        // A tunnel's policy of exactly this selector demands more than ours would.
+        const bool covered = std::ranges::any_of(*actual, [&](const net::SecurityPolicy& other) {
+            return other.transform && other.direction == policy.direction && other.selector == policy.selector;
+        });
+        if (!covered && !contains(*actual, policy)) {
+            auto ok = look.put(thing);
+            if (ok)
+                ok = net::replace_policy(policy);
+            if (!ok) {
+                keep_first(first, std::move(ok));
                 continue;
-            if (auto ok = net::replace_policy(policy); !ok)
-                return ok;
+            }
         }
-    for (const auto& policy : *actual)
-        if (is_ours(policy) && !contains(wanted, policy))
-            if (auto ok = net::delete_policy(policy); !ok && ok.error().code() != ENOENT)
-                return ok;
-    return {};
+        look.stands(thing);
+    }
+    for (const auto& policy : *actual) {
+        Status ok;
+        if (is_ours(policy) ? contains(wanted, policy) : !opens(policy, config))
+            continue;
+        if (!is_ours(policy))
+            ok = look.remove("policy " + policy.str());
+        if (ok)
+            ok = net::delete_policy(policy);
+        if (!ok && ok.error().code() != ENOENT)
+            keep_first(first, std::move(ok));
+    }
+    return first;
 }
 
 Status remove_base_policies() {

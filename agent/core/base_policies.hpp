@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/core/config.hpp"
+#include "agent/core/repairs.hpp"
 #include "agent/net/xfrm.hpp"
 
 #include <vector>
@@ -12,7 +13,8 @@ namespace penstock::core {
 // They stand behind the tunnels' own policies. tun: ifindex of the TUN of userspace ESP, 0 if there is none.
 std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun);
 // Forwarding without a policy is blocked; what the gateway itself sends and receives is judged by the other layers.
-Status apply_base_policies(const std::vector<net::SecurityPolicy>& wanted);
+// Policies of others that would let packets to a tunnel's networks pass in clear are deleted.
+Status apply_base_policies(const std::vector<net::SecurityPolicy>& wanted, const Config& config, Repairs& repairs);
 Status remove_base_policies();
 
 } // namespace penstock::core

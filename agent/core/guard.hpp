@@ -4,6 +4,7 @@
 
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
+#include "agent/core/repairs.hpp"
 #include "agent/core/routing.hpp"
 #include "agent/datapath/counters.hpp"
 #include "agent/datapath/gate.hpp"
@@ -22,11 +23,13 @@ namespace penstock::core {
 class Guard {
 public:
     // Loads the programs and adopts the pinned maps. Nothing is attached yet.
-    static Result<std::unique_ptr<Guard>> make(const Config& config, EventLog& events);
+    static Result<std::unique_ptr<Guard>> make(const Config& config, EventLog& events, Repairs& repairs);
 
     // Which ESP, and the TUN it comes out of ("" if none).
     Status set_esp(bool user_esp, const std::string& tun);
-    // Puts every layer into place and, if they all stand, lets the LAN forward. Returns what is wrong first.
+    // Puts every layer into place; if one does not stand, nothing is forwarded. Returns what is wrong first.
+    Status arm();
+    // The same and, if they all stand, lets the LAN forward.
     Status reconcile();
     // Takes the guard away: the one way to do so short of purging.
     Status release();
@@ -49,20 +52,25 @@ public:
     const datapath::Marks& marks() const { return marks_; }
 
 private:
-    Guard(const Config& config, EventLog& events, datapath::Programs programs, datapath::Hooks hooks,
+    Guard(const Config& config, EventLog& events, Repairs& repairs, datapath::Programs programs, datapath::Hooks hooks,
           datapath::Gate gate, datapath::PolicyStore policies, datapath::Counters counters, datapath::Marks marks)
-        : config_(config), events_(events), programs_(std::move(programs)), hooks_(std::move(hooks)),
+        : config_(config), events_(events), repairs_(repairs), programs_(std::move(programs)), hooks_(std::move(hooks)),
           gate_(std::move(gate)), policies_(std::move(policies)), counters_(std::move(counters)), marks_(marks) {}
 
+    Status put_up(bool then_forward);
     Status put_up_layers();
     [[nodiscard]] Status check_addresses() const;
-    Status attach_all();
-    Status guard_link(const net::Link& link, Interface& shown);
     Status tell_gate();
     Status apply_xfrm();
-    Status set_forwarding(bool on);
+    Status forward(bool on);
     [[nodiscard]] std::set<IpPrefix> lan_networks() const;
     [[nodiscard]] std::set<IpPrefix> guarded_networks() const;
+    // guard_links.cpp
+    Status attach_all();
+    Status guard_link(const net::Link& link, Interface& shown, Repairs::Look& look);
+    Status keep_hook(const net::Link& link, datapath::Hook hook, Repairs::Look& look);
+    [[nodiscard]] datapath::Hooks::State hook_state(datapath::Hook hook, int ifindex) const;
+    Status keep_pins();
     [[nodiscard]] std::vector<TunnelPath> tunnel_paths() const;
     [[nodiscard]] bool is_tunnel(const net::Link& link) const;
     [[nodiscard]] const net::Link* tunnel_link() const; // the TUN of userspace ESP, nullptr if there is none
@@ -71,6 +79,7 @@ private:
 
     const Config& config_;
     EventLog& events_;
+    Repairs& repairs_;
     datapath::Programs programs_;
     datapath::Hooks hooks_;
     datapath::Gate gate_;

@@ -110,4 +110,18 @@ Result<net::SecurityPolicy> IkeCheck::policy(const pike_policy& request) const {
     return policy;
 }
 
+bool IkeCheck::is_of_tunnel(const net::SecurityPolicy& policy) const {
+    if (!policy.transform || policy.foreign || policy.transform->reqid == 0 ||
+        policy.transform->reqid > config_.tunnels.size())
+        return false;
+    const auto& tunnel = config_.tunnels[policy.transform->reqid - 1];
+    const bool out = policy.direction == net::Direction::out;
+    const auto within = [](const std::vector<IpPrefix>& networks, const IpPrefix& one) {
+        return std::ranges::any_of(networks, [&](const IpPrefix& network) { return network.contains(one); });
+    };
+    return (out ? policy.transform->destination : policy.transform->source) == tunnel.peer &&
+           within(out ? tunnel.local_networks : tunnel.remote_networks, policy.selector.source) &&
+           within(out ? tunnel.remote_networks : tunnel.local_networks, policy.selector.destination);
+}
+
 } // namespace penstock::core

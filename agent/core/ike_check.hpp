@@ -38,6 +38,9 @@ public:
                                              std::uint32_t reqid) const;
     [[nodiscard]] Result<std::uint32_t> sa(const pike_add_sa& request) const;
     [[nodiscard]] Result<net::SecurityPolicy> policy(const pike_policy& request) const;
+    // Whether policy() could have made it for a tunnel of the configuration; the near end is not looked at, since an
+    // uplink's address may have changed.
+    [[nodiscard]] bool is_of_tunnel(const net::SecurityPolicy& policy) const;
 
 private:
     const Config& config_;

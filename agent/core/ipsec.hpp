@@ -6,6 +6,7 @@
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
 #include "agent/core/ike_check.hpp"
+#include "agent/core/repairs.hpp"
 #include "agent/datapath/gate.hpp"
 #include "agent/ike/server.hpp"
 #include "agent/net/xfrm.hpp"
@@ -42,7 +43,8 @@ public:
     void set_mode(bool user_esp) { user_esp_ = user_esp; }
     [[nodiscard]] bool user_esp() const { return user_esp_; }
 
-    // Whatever of ours the kernel holds from before: taken over, kept until a successor comes.
+    // Whatever of ours the kernel holds from before: taken over, kept until a successor comes; deleted if the
+    // configuration has no such tunnel any more.
     Status adopt();
     // The IKE process is gone. Kernel SAs stay and become orphans; userspace ones went with it.
     void ike_gone();
@@ -51,7 +53,9 @@ public:
     // The kernel let an SA expire; hard: it is gone.
     void expired(const net::SaId& id, bool hard);
     // SAs that somebody else took out of the kernel since the last call; forgotten here.
-    std::vector<net::SaId> lost();
+    std::vector<net::SaId> lost(Repairs& repairs);
+    // Puts back policies of the tunnels that somebody took out of the kernel.
+    void mend(Repairs& repairs);
     // Ends a tunnel whatever the IKE process does: its SAs are deleted. For a peer that does not answer.
     void drop_tunnel(std::uint32_t tunnel);
     // A tunnel that the operator took down gets no SA, whoever initiates.
@@ -77,6 +81,18 @@ public:
     pike_status bypass_socket(Fd socket, int family) override;
 
 private:
+    using Clock = std::chrono::steady_clock;
+    // A packet encrypted just before its SA went is still on its way to the uplink's hook.
+    static constexpr auto kLinger = std::chrono::seconds(2);
+    struct Policy {
+        net::SecurityPolicy policy;
+        unsigned uses = 0; // CHILD_SAs of the running IKE process; 0: left over from another one
+    };
+
+    static net::SaId sa_id(const pike_sa_id& id);
+    [[nodiscard]] std::optional<std::uint32_t> tunnel_of(const net::SaStatus& sa) const;
+    Status adopt_sas();
+    Status adopt_policies();
     pike_status refuse(std::string_view what, const std::string& why);
     std::vector<InstalledSa>::iterator find(const net::SaId& id);
     Status tell_gate(const net::SaId& id, std::uint32_t tunnel);
@@ -94,8 +110,8 @@ private:
     std::function<void()> changed_;
     bool user_esp_ = false;
     std::vector<InstalledSa> sas_;
-    std::set<std::uint32_t> forbidden_;           // tunnels taken down
-    std::map<std::string, unsigned> policy_uses_; // by direction and selector
+    std::set<std::uint32_t> forbidden_;      // tunnels taken down
+    std::map<std::string, Policy> policies_; // by direction and selector
     IkeCheck check_;
     std::set<net::SaId> reserved_; // SPIs that get_spi() gave and nobody used yet
     std::string last_refusal_;

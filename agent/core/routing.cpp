@@ -32,6 +32,17 @@ net::Rule kernels_local_rule(int family) {
 
 bool contains(const auto& list, const auto& value) { return std::find(list.begin(), list.end(), value) != list.end(); }
 
+Status remove_other_routes(std::uint32_t table, const std::vector<net::Route>& routes) {
+    const auto actual = net::list_routes(table);
+    if (!actual)
+        return tl::unexpected(actual.error());
+    for (const auto& route : *actual)
+        if (!contains(routes, route))
+            if (auto ok = net::delete_route(route); !ok && ok.error().code() != ESRCH)
+                return ok;
+    return {};
+}
+
 } // namespace
 
 Result<NetworkView> NetworkView::read() {
@@ -126,40 +137,59 @@ std::vector<net::Route> desired_routes(const Config& config, const NetworkView& 
     return routes;
 }
 
-Status apply_rules(const std::vector<net::Rule>& rules) {
+Status apply_rules(const std::vector<net::Rule>& rules, Repairs& repairs) {
     auto actual = net::list_rules();
     if (!actual)
         return tl::unexpected(actual.error());
-    for (const auto& rule : rules)
-        if (!contains(*actual, rule))
-            if (auto ok = net::add_rule(rule); !ok && ok.error().code() != EEXIST)
-                return ok;
-    for (const auto& rule : *actual) {
-        const bool ours = rule.protocol == net::kRouteProtocol && !contains(rules, rule);
-        const bool local_before_us = rule == kernels_local_rule(rule.family);
-        if (ours || local_before_us)
-            if (auto ok = net::delete_rule(rule); !ok && ok.error().code() != ENOENT)
-                return ok;
+    Status first;
+    Repairs::Look look(repairs, Layer::rules);
+    for (const auto& rule : rules) {
+        const auto thing = "rule " + rule.str();
+        if (!contains(*actual, rule)) {
+            auto ok = look.put(thing);
+            if (ok)
+                ok = net::add_rule(rule);
+            if (!ok && ok.error().code() != EEXIST) {
+                keep_first(first, std::move(ok));
+                continue;
+            }
+        }
+        look.stands(thing);
     }
-    return {};
+    std::uint32_t last_of_ours = 0;
+    for (const auto& rule : rules)
+        last_of_ours = std::max(last_of_ours, rule.priority);
+    for (const auto& rule : *actual) {
+        const bool ours = rule.protocol == net::kRouteProtocol;
+        const bool local_before_us = rule == kernels_local_rule(rule.family);
+        if ((ours && !contains(rules, rule)) || local_before_us) {
+            if (auto ok = net::delete_rule(rule); !ok && ok.error().code() != ENOENT)
+                keep_first(first, std::move(ok));
+        } else if (!ours && rule.priority <= last_of_ours) {
+            keep_first(first, fail("rule " + rule.str() + " stands before penstock's; delete it (ip rule del pref " +
+                                   std::to_string(rule.priority) + ") or give it a priority above " +
+                                   std::to_string(last_of_ours)));
+        }
+    }
+    return first;
 }
 
-Status apply_routes(std::uint32_t table, const std::vector<net::Route>& routes) {
+Status apply_routes(std::uint32_t table, const std::vector<net::Route>& routes, Repairs& repairs) {
     auto actual = net::list_routes(table);
     if (!actual)
         return tl::unexpected(actual.error());
-    for (const auto& route : routes)
-        if (!contains(*actual, route))
+    Repairs::Look look(repairs, Layer::routes);
+    for (const auto& route : routes) {
+        const auto thing = "route " + route.str();
+        if (!contains(*actual, route)) {
+            if (auto ok = look.put(thing); !ok)
+                return ok;
             if (auto ok = net::replace_route(route); !ok)
                 return ok;
-    actual = net::list_routes(table);
-    if (!actual)
-        return tl::unexpected(actual.error());
-    for (const auto& route : *actual)
-        if (!contains(routes, route))
-            if (auto ok = net::delete_route(route); !ok && ok.error().code() != ESRCH)
-                return ok;
-    return {};
+        }
+        look.stands(thing);
+    }
+    return remove_other_routes(table, routes);
 }
 
 Status remove_all(std::uint32_t table) {
@@ -173,7 +203,7 @@ Status remove_all(std::uint32_t table) {
         if (rule.protocol == net::kRouteProtocol)
             if (auto ok = net::delete_rule(rule); !ok && ok.error().code() != ENOENT)
                 return ok;
-    return apply_routes(table, {});
+    return remove_other_routes(table, {});
 }
 
 } // namespace penstock::core

@@ -5,6 +5,7 @@
 #include "agent/base/ip.hpp"
 #include "agent/base/result.hpp"
 #include "agent/core/config.hpp"
+#include "agent/core/repairs.hpp"
 #include "agent/datapath/programs.hpp"
 #include "agent/net/links.hpp"
 #include "agent/net/routes.hpp"
@@ -37,8 +38,9 @@ std::vector<net::Route> desired_routes(const Config& config, const NetworkView& 
                                        const std::vector<TunnelPath>& paths);
 
 // Adds what is missing, then takes away what is ours and no longer wanted: there is no moment with less than both.
-Status apply_rules(const std::vector<net::Rule>& rules);
-Status apply_routes(std::uint32_t table, const std::vector<net::Route>& routes);
+// An error also if somebody else's rule stands before the last of ours: what it takes away never meets our table.
+Status apply_rules(const std::vector<net::Rule>& rules, Repairs& repairs);
+Status apply_routes(std::uint32_t table, const std::vector<net::Route>& routes, Repairs& repairs);
 // Everything of ours, for `guard release`.
 Status remove_all(std::uint32_t table);
 

@@ -29,11 +29,18 @@ nlohmann::json Agent::guard_status() const {
                               {"role", one.role},
                               {"guarded", one.guarded},
                               {"present", if_nametoindex(one.name.c_str()) != 0}});
+    nlohmann::json repaired = nlohmann::json::object();
+    for (std::size_t i = 0; i < static_cast<std::size_t>(Layer::count); i++)
+        if (const auto layer = static_cast<Layer>(i); repairs_.count(layer) != 0)
+            repaired[layer_name(layer)] = repairs_.count(layer);
     const char* state = released_ ? "released" : guard_->closed() ? "closed" : "problem";
     nlohmann::json out = {{"state", state},
                           {"hooks", guard_->mechanism()},
                           {"interfaces", interfaces},
-                          {"generation", guard_->policies().generation()}};
+                          {"generation", guard_->policies().generation()},
+                          {"repairs", repairs_.total()},
+                          {"repaired", repaired},
+                          {"fights", repairs_.fights()}};
     if (!released_ && !guard_->closed())
         out["problem"] = guard_->problem();
     return out;

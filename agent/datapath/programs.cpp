@@ -71,6 +71,12 @@ void set_sizes(penstock_bpf& skeleton, const ProgramOptions& options) {
                             sizeof(penstock_flows6) + flows * (1 + sizeof(penstock_flow6)));
 }
 
+std::uint32_t map_id(const Fd& fd) {
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    return bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 ? info.id : 0;
+}
+
 Status check_bpffs(const std::filesystem::path& folder) {
     std::error_code error;
     std::filesystem::create_directories(folder, error);
@@ -97,6 +103,8 @@ const char* hook_name(Hook hook) {
     }
     return "";
 }
+
+bool is_ingress(Hook hook) { return hook == Hook::lan_ingress || hook == Hook::uplink_ingress; }
 
 Result<Marks> Marks::from_mask(std::uint32_t mask) {
     const std::uint32_t low = mask & (~mask + 1);
@@ -146,6 +154,7 @@ Result<Programs> Programs::load(const ProgramOptions& options) {
 
     Programs out;
     out.flows_per_device_ = options.flows_per_device;
+    out.map_folder_ = map_folder(options.bpffs);
     for (const auto hook : kHooks) {
         const bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, hook_name(hook));
         out.programs_[hook] = Fd(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3));
@@ -167,6 +176,34 @@ Result<Fd> Programs::map_fd(const std::string& name) const {
     if (!fd)
         return fail_errno("cannot duplicate the fd of BPF map " + name);
     return fd;
+}
+
+std::vector<std::string> Programs::map_names() const {
+    std::vector<std::string> out;
+    for (const auto& [name, fd] : maps_)
+        out.push_back(name);
+    return out;
+}
+
+Result<std::vector<std::string>> Programs::lost_pins() const {
+    if (auto ok = check_bpffs(map_folder_); !ok)
+        return tl::unexpected(ok.error());
+    std::vector<std::string> out;
+    for (const auto& [name, fd] : maps_) {
+        const Fd pinned(bpf_obj_get((map_folder_ / name).c_str()));
+        if (!pinned || map_id(pinned) != map_id(fd))
+            out.push_back(name);
+    }
+    return out;
+}
+
+Status Programs::pin_map(const std::string& name) const {
+    const auto path = map_folder_ / name;
+    std::error_code ignored; // pinning says what is wrong
+    std::filesystem::remove(path, ignored);
+    if (bpf_obj_pin(maps_.at(name).get(), path.c_str()) != 0)
+        return fail_errno("cannot pin " + path.string());
+    return {};
 }
 
 } // namespace penstock::datapath

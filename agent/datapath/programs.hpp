@@ -9,12 +9,14 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <vector>
 
 namespace penstock::datapath {
 
 enum class Hook { lan_ingress, lan_egress, uplink_egress, uplink_ingress }; // as enum penstock_hook
 inline constexpr Hook kHooks[] = {Hook::lan_ingress, Hook::lan_egress, Hook::uplink_egress, Hook::uplink_ingress};
 const char* hook_name(Hook hook);
+bool is_ingress(Hook hook);
 
 // Values of our bits of skb->mark, made from a mask of two adjacent bits.
 struct Marks {
@@ -42,7 +44,13 @@ public:
     // A new fd of the map with this name.
     [[nodiscard]] Result<Fd> map_fd(const std::string& name) const;
 
+    // Maps whose pin is gone, or names another map. An error: the folder is no longer on a bpffs.
+    [[nodiscard]] Result<std::vector<std::string>> lost_pins() const;
+    Status pin_map(const std::string& name) const;
+    [[nodiscard]] std::vector<std::string> map_names() const;
+
 private:
+    std::filesystem::path map_folder_;
     std::map<Hook, Fd> programs_;
     std::map<std::string, Fd> maps_;
     std::uint32_t flows_per_device_ = 0;

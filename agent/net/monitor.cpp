@@ -7,8 +7,9 @@
 namespace penstock::net {
 
 Result<Monitor> Monitor::make() {
-    auto fd = subscribe(NETLINK_ROUTE, {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-                                        RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE});
+    auto fd = subscribe(NETLINK_ROUTE,
+                        {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
+                         RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE, RTNLGRP_TC, RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF});
     if (!fd)
         return fail("cannot watch the network configuration", std::move(fd.error()));
     return Monitor(std::move(*fd));
@@ -34,6 +35,16 @@ Result<Changes> Monitor::drain() {
         case RTM_DELRULE:
             changes.rules = true;
             break;
+        case RTM_NEWQDISC:
+        case RTM_DELQDISC:
+        case RTM_NEWTFILTER:
+        case RTM_DELTFILTER:
+            changes.hooks = true;
+            break;
+        case RTM_NEWNETCONF:
+        case RTM_DELNETCONF:
+            changes.sysctls = true;
+            break;
         default:
             break;
         }
@@ -41,7 +52,7 @@ Result<Changes> Monitor::drain() {
     if (!overrun)
         return tl::unexpected(std::move(overrun.error()));
     if (*overrun)
-        changes = {true, true, true, true, true};
+        changes = {true, true, true, true, true, true, true};
     return changes;
 }
 

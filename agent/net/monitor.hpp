@@ -1,5 +1,5 @@
-// Says that links, addresses, routes or rules changed, so that core can compare and put back. What changed is read
-// anew: notifications may be lost, the tables may not.
+// Says that links, addresses, routes, rules, tc's hooks or announced sysctls changed, so that core can compare and put
+// back. What changed is read anew: notifications may be lost, the tables may not.
 #pragma once
 
 #include "agent/base/fd.hpp"
@@ -12,8 +12,10 @@ struct Changes {
     bool addresses = false;
     bool routes = false;
     bool rules = false;
-    bool overrun = false; // notifications were lost: the other four are then true
-    [[nodiscard]] bool any() const { return links || addresses || routes || rules; }
+    bool hooks = false;   // qdiscs and filters of tc; tcx announces nothing
+    bool sysctls = false; // forwarding, rp_filter, mc_forwarding and the few others that the kernel announces
+    bool overrun = false; // notifications were lost: the others are then true
+    [[nodiscard]] bool any() const { return links || addresses || routes || rules || hooks || sysctls; }
 };
 
 class Monitor {

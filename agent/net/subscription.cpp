@@ -1,5 +1,8 @@
 #include "agent/net/subscription.hpp"
 
+#include <arpa/inet.h>
+#include <cstddef>
+#include <linux/filter.h>
 #include <linux/netlink.h>
 #include <sys/socket.h>
 
@@ -29,6 +32,22 @@ Result<Fd> subscribe(int protocol, std::initializer_list<int> groups) {
         if (setsockopt(fd.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
             return fail_errno("cannot join netlink group " + std::to_string(group));
     return fd;
+}
+
+Status refuse_messages(const Fd& socket, std::initializer_list<std::uint16_t> types) {
+    // Classic BPF reads big-endian; nlmsg_type is in the machine's order.
+    std::vector<sock_filter> code = {BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(nlmsghdr, nlmsg_type))};
+    auto left = static_cast<std::uint8_t>(types.size());
+    for (const auto type : types) {
+        code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, htons(type), left, 0));
+        left--;
+    }
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, 0xffffffff));
+    code.push_back(BPF_STMT(BPF_RET | BPF_K, 0));
+    const sock_fprog program{.len = static_cast<unsigned short>(code.size()), .filter = code.data()};
+    if (setsockopt(socket.get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+        return fail_errno("cannot filter a netlink socket");
+    return {};
 }
 
 Result<bool> drain_messages(int fd, const std::function<void(const nlmsghdr&)>& on_message) {

@@ -182,15 +182,16 @@ struct Mapping { // the peer's NAT gave it another address or port
     std::uint16_t old_port = 0, new_port = 0; // host byte order
 };
 struct PoliciesChanged {}; // somebody, perhaps we, changed policies or the default
-using XfrmEvent = std::variant<Acquire, Expire, Mapping, PoliciesChanged>;
+struct SasGone {};         // somebody, perhaps we, deleted SAs
+using XfrmEvent = std::variant<Acquire, Expire, Mapping, PoliciesChanged, SasGone>;
 
-// SAs being added is not watched: those notifications carry keys.
+// SAs being added is not watched: those notifications carry keys, and the kernel keeps them away from this socket.
 class XfrmMonitor {
 public:
     static Result<XfrmMonitor> make();
     [[nodiscard]] int fd() const { return fd_.get(); } // readable when drain() has something; never blocks
     struct Batch {
-        std::vector<XfrmEvent> events; // PoliciesChanged at most once
+        std::vector<XfrmEvent> events; // PoliciesChanged and SasGone at most once
         bool overrun = false;          // some were lost: list and compare
     };
     Result<Batch> drain();

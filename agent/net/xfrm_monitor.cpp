@@ -1,8 +1,9 @@
-// What the kernel asks of key management: acquire, expire, mapping; and that policies changed.
+// What the kernel asks of key management: acquire, expire, mapping; and that policies changed or SAs went.
 #include "agent/net/subscription.hpp"
 #include "agent/net/xfrm_codec.hpp"
 
 #include <arpa/inet.h>
+#include <sys/socket.h>
 
 namespace penstock::net {
 namespace {
@@ -57,12 +58,18 @@ Result<XfrmMonitor> XfrmMonitor::make() {
     auto fd = subscribe(NETLINK_XFRM, {XFRMNLGRP_ACQUIRE, XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_POLICY});
     if (!fd)
         return fail("cannot watch IPsec events", std::move(fd.error()));
+    // Only then the group of the SAs: the announcement of a new one carries its key.
+    if (auto ok = refuse_messages(*fd, {XFRM_MSG_NEWSA, XFRM_MSG_UPDSA}); !ok)
+        return fail("cannot watch IPsec events", std::move(ok.error()));
+    const int group = XFRMNLGRP_SA;
+    if (setsockopt(fd->get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
+        return fail_errno("cannot watch the SAs");
     return XfrmMonitor(std::move(*fd));
 }
 
 Result<XfrmMonitor::Batch> XfrmMonitor::drain() {
     Batch batch;
-    bool policies = false;
+    bool policies = false, sas = false;
     auto overrun = drain_messages(fd_.get(), [&](const nlmsghdr& message) {
         std::optional<XfrmEvent> event;
         switch (message.nlmsg_type) {
@@ -83,6 +90,10 @@ Result<XfrmMonitor::Batch> XfrmMonitor::drain() {
         case XFRM_MSG_GETDEFAULT:
             policies = true;
             break;
+        case XFRM_MSG_DELSA:
+        case XFRM_MSG_FLUSHSA:
+            sas = true;
+            break;
         default:
             break;
         }
@@ -94,6 +105,8 @@ Result<XfrmMonitor::Batch> XfrmMonitor::drain() {
     batch.overrun = *overrun;
     if (policies || batch.overrun)
         batch.events.emplace_back(PoliciesChanged{});
+    if (sas || batch.overrun)
+        batch.events.emplace_back(SasGone{});
     return batch;
 }
 

@@ -116,11 +116,11 @@ BOOST_AUTO_TEST_CASE(guards_the_wire_once_attached) {
     const Wire plain("wan0"), encrypted("wan0", kEspMark), peer("peer0");
     plain.send(kForbidden);
     BOOST_TEST(peer.received(kForbidden) == 1); // the wire works, and nothing guards it yet
-    BOOST_TEST(!gateway.hooks.attached(gateway.programs, Hook::uplink_egress, gateway.wan));
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, gateway.wan) == Hooks::State::absent);
     must(gateway.hooks.attach(gateway.programs, Hook::uplink_egress, gateway.wan));
-    BOOST_TEST(gateway.hooks.attached(gateway.programs, Hook::uplink_egress, gateway.wan));
-    BOOST_TEST(!gateway.hooks.attached(gateway.programs, Hook::uplink_egress, gateway.other));
-    BOOST_TEST(!gateway.hooks.attached(gateway.programs, Hook::lan_ingress, gateway.wan));
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, gateway.wan) == Hooks::State::first);
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, gateway.other) == Hooks::State::absent);
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::lan_ingress, gateway.wan) == Hooks::State::absent);
     for (int i = 0; i < 10; i++) {
         plain.send(kForbidden);
         plain.send(kEsp);
@@ -207,10 +207,11 @@ BOOST_AUTO_TEST_CASE(an_upgrade_adopts_the_maps_and_replaces_the_programs) {
     BOOST_TEST(!gate.tunnel_up(1));
     BOOST_TEST(gate.role(gateway.wan) == PENSTOCK_LINK_UPLINK);
 
-    BOOST_TEST(!hooks.attached(programs, Hook::uplink_egress, gateway.wan)); // still the old agent's program
+    BOOST_CHECK(hooks.state(programs, Hook::uplink_egress, gateway.wan) ==
+                Hooks::State::absent); // still the old agent's program
     must(hooks.attach(programs, Hook::uplink_egress, gateway.wan));
-    BOOST_TEST(hooks.attached(programs, Hook::uplink_egress, gateway.wan));
-    BOOST_TEST(!hooks.attached(gateway.programs, Hook::uplink_egress, gateway.wan));
+    BOOST_CHECK(hooks.state(programs, Hook::uplink_egress, gateway.wan) == Hooks::State::first);
+    BOOST_CHECK(hooks.state(gateway.programs, Hook::uplink_egress, gateway.wan) == Hooks::State::absent);
     BOOST_TEST(programs_on(hooks, gateway.wan, false) == 1U);
     // The reply to what the old programs saw passes under the new ones.
     const auto outcome = run_program(programs, Hook::lan_egress,
@@ -265,16 +266,92 @@ BOOST_AUTO_TEST_CASE(follows_an_interface_that_was_deleted_and_made_again) {
     const int before = ifindex_of("again0");
     must(gateway.hooks.attach(gateway.programs, Hook::uplink_egress, before));
     shell("ip link del again0");
-    BOOST_TEST(!gateway.hooks.attached(gateway.programs, Hook::uplink_egress, before));
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, before) == Hooks::State::absent);
     shell("ip link add again0 index " + std::to_string(before) + " type veth peer name again1");
-    BOOST_TEST(!gateway.hooks.attached(gateway.programs, Hook::uplink_egress, before)); // the old pin proves nothing
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, before) ==
+                Hooks::State::absent); // the old pin proves nothing
     must(gateway.hooks.attach(gateway.programs, Hook::uplink_egress, before));
-    BOOST_TEST(gateway.hooks.attached(gateway.programs, Hook::uplink_egress, before));
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, before) == Hooks::State::first);
     BOOST_TEST(programs_on(gateway.hooks, before, false) == 1U);
     shell("ip link del again0");
     gateway.hooks.forget_absent({gateway.lan, gateway.wan});
     const auto folder = gateway.options.bpffs / "links";
     BOOST_TEST(std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()) == 0);
+}
+
+// Somebody else's program, before ours, that passes everything on without asking us.
+struct Intruder {
+    Intruder(const Hooks& hooks, const std::string& interface, int ifindex) {
+        if (!hooks.uses_tcx()) {
+            shell("tc filter add dev " + interface +
+                  " egress pref 1 protocol all handle 1 bpf bytecode '1,6 0 0 4294967295' action ok");
+            return;
+        }
+        const bpf_insn pass[] = {{.code = 0xb7, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}, // TC_ACT_OK
+                                 {.code = 0x95, .dst_reg = 0, .src_reg = 0, .off = 0, .imm = 0}};
+        const Fd program(bpf_prog_load(BPF_PROG_TYPE_SCHED_CLS, "intruder", "GPL", pass, 2, nullptr));
+        struct {
+            std::uint32_t prog_fd, target_ifindex, attach_type, flags, relative_fd, pad;
+            std::uint64_t expected_revision;
+        } attr{};
+        attr.prog_fd = static_cast<std::uint32_t>(program.get());
+        attr.target_ifindex = static_cast<std::uint32_t>(ifindex);
+        attr.attach_type = 47; // BPF_TCX_EGRESS
+        attr.flags = 1U << 3;  // BPF_F_BEFORE
+        link = Fd(static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof attr)));
+        BOOST_REQUIRE(link);
+    }
+    Fd link;
+};
+
+BOOST_AUTO_TEST_CASE(takes_the_first_place_back) {
+    Attached gateway;
+    must(gateway.hooks.attach(gateway.programs, Hook::uplink_egress, gateway.wan));
+    const Wire plain("wan0"), encrypted("wan0", kEspMark), peer("peer0"), esp_witness("peer0");
+    for (int i = 0; i < 3; i++) {
+        const Intruder intruder(gateway.hooks, "wan0", gateway.wan);
+        if (gateway.hooks.uses_tcx())
+            BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, gateway.wan) ==
+                        Hooks::State::behind);
+        plain.send(kForbidden);
+        BOOST_TEST(peer.received(kForbidden) == 1); // it is really asked first
+        must(gateway.hooks.move_first(gateway.programs, Hook::uplink_egress, gateway.wan));
+        BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, gateway.wan) == Hooks::State::first);
+        BOOST_TEST(programs_on(gateway.hooks, gateway.wan, false) >= 2U);
+        plain.send(kForbidden);
+        encrypted.send(kEsp);
+        BOOST_TEST(peer.received(kForbidden) == 0);
+        BOOST_TEST(esp_witness.received(kEsp) == 1);
+        if (!gateway.hooks.uses_tcx())
+            shell("tc filter del dev wan0 egress pref 1 protocol all handle 1 bpf");
+    }
+}
+
+BOOST_AUTO_TEST_CASE(a_lost_pin_does_not_take_the_program_along) {
+    Attached gateway;
+    if (!gateway.hooks.uses_tcx())
+        return; // clsact has no pins
+    must(gateway.hooks.attach(gateway.programs, Hook::uplink_egress, gateway.wan));
+    const Wire plain("wan0"), peer("peer0");
+    const auto folder = gateway.options.bpffs / "links";
+    std::filesystem::remove_all(folder);
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, gateway.wan) == Hooks::State::unpinned);
+    plain.send(kForbidden);
+    BOOST_TEST(peer.received(kForbidden) == 0);
+    must(gateway.hooks.attach(gateway.programs, Hook::uplink_egress, gateway.wan));
+    BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, gateway.wan) == Hooks::State::first);
+    BOOST_TEST(std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()) == 1);
+}
+
+BOOST_AUTO_TEST_CASE(lost_map_pins_are_found_and_made_again) {
+    Attached gateway;
+    BOOST_TEST(must(gateway.programs.lost_pins()).empty());
+    const auto pin = gateway.options.bpffs / ("maps-" + std::to_string(PENSTOCK_ABI_VERSION)) / "sas";
+    BOOST_REQUIRE(std::filesystem::remove(pin));
+    BOOST_TEST((must(gateway.programs.lost_pins()) == std::vector<std::string>{"sas"}));
+    must(gateway.programs.pin_map("sas"));
+    BOOST_TEST(must(gateway.programs.lost_pins()).empty());
+    BOOST_TEST(must(datapath::Gate::make(must(datapath::Programs::load(gateway.options)))).sas().size() == 4U);
 }
 
 BOOST_AUTO_TEST_CASE(says_why_it_cannot_attach) {

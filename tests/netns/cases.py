@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import healing
+from expect import must
 from lab import probe, sabotage, scenes, strongswan
 from lab.frames import ETH_P_IP, ethernet, ipv4, udp_frame
 from lab.lab import Lab
@@ -206,6 +208,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "kill_9_of_penstock_ike": as_case(scenes.kill_penstock_ike),
     "right_taken_away_in_mid_flow": as_case(scenes.right_taken_away),
     "bad_bundles_refused": as_case(scenes.bad_bundles),
+    **healing.CASES,
     "witness_sees_an_open_gate": witness_sees_an_open_gate,
 }
 WITHOUT_AGENT = {"judge_knows_clear_frames", "lab_carries_stock_strongswan"}

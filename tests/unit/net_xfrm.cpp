@@ -378,6 +378,19 @@ BOOST_FIXTURE_TEST_CASE(an_inbound_sa_can_move_too, Loopback) {
     BOOST_TEST(query_sa(id)->replay_window == 128U);
 }
 
+BOOST_FIXTURE_TEST_CASE(the_monitor_sees_sas_go_and_never_come, Loopback) {
+    auto monitor = XfrmMonitor::make();
+    BOOST_REQUIRE(monitor);
+    BOOST_REQUIRE(add_sa(sample(false)));
+    pollfd wait{monitor->fd(), POLLIN, 0};
+    BOOST_TEST(poll(&wait, 1, 200) == 0); // the announcement carries the key
+    BOOST_REQUIRE(delete_sa({address("127.0.0.2"), 0xc2000002}));
+    BOOST_TEST(wait_for<SasGone>(*monitor).has_value());
+    BOOST_REQUIRE(add_sa(sample(true)));
+    ip("xfrm state flush");
+    BOOST_TEST(wait_for<SasGone>(*monitor).has_value());
+}
+
 BOOST_FIXTURE_TEST_CASE(lifetimes_expire_softly_and_then_hard, Loopback) {
     auto monitor = XfrmMonitor::make();
     BOOST_REQUIRE(monitor);

@@ -1,0 +1,190 @@
+// The gate's hooks: which interface is what, and that ours are the first programs on each of them.
+#include "agent/core/guard.hpp"
+
+#include "agent/net/filters.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <linux/if.h>
+#include <linux/if_arp.h>
+
+namespace penstock::core {
+namespace {
+
+using datapath::Hook;
+using State = datapath::Hooks::State;
+
+// Bytes before the IP header; nullopt: we do not know how its frames begin, and nothing passes.
+std::optional<unsigned> l2_length(const net::Link& link) {
+    switch (link.arphrd) {
+    case ARPHRD_ETHER:
+        return 14;
+    case ARPHRD_NONE:
+    case ARPHRD_RAWIP:
+    case ARPHRD_PPP:
+        return 0;
+    default:
+        return std::nullopt;
+    }
+}
+
+bool contains(const std::vector<std::string>& list, const std::string& value) {
+    return std::ranges::find(list, value) != list.end();
+}
+
+const char* role_name(penstock_link_role role) {
+    switch (role) {
+    case PENSTOCK_LINK_LAN:
+        return "lan";
+    case PENSTOCK_LINK_UPLINK:
+        return "uplink";
+    case PENSTOCK_LINK_TUNNEL:
+        return "tunnel";
+    case PENSTOCK_LINK_OTHER:
+        break;
+    }
+    return "other";
+}
+
+} // namespace
+
+bool Guard::is_lan(const std::string& name) const { return contains(config_.lan, name); }
+bool Guard::is_uplink(const std::string& name) const { return contains(config_.uplink, name); }
+
+bool Guard::is_tunnel(const net::Link& link) const {
+    return !tun_.empty() && link.name == tun_ && link.kind == "tun" && link.arphrd == ARPHRD_NONE;
+}
+
+const net::Link* Guard::tunnel_link() const {
+    const auto* link = network_.find(tun_);
+    return link != nullptr && is_tunnel(*link) ? link : nullptr;
+}
+
+// With clsact the kernel keeps filters of one priority in a list, the newest first.
+State Guard::hook_state(Hook hook, int ifindex) const {
+    const auto state = hooks_.state(programs_, hook, ifindex);
+    if (state != State::first || hooks_.uses_tcx())
+        return state;
+    const auto filter = net::first_filter(ifindex, is_ingress(hook));
+    const bool ours = filter && *filter && hooks_.is_our_filter((*filter)->priority, (*filter)->handle);
+    return ours ? State::first : State::behind;
+}
+
+Status Guard::keep_hook(const net::Link& link, Hook hook, Repairs::Look& look) {
+    const auto thing =
+        std::string(hook_name(hook)) + " of " + link.name + " (interface " + std::to_string(link.index) + ")";
+    if (replace_programs_)
+        if (auto ok = hooks_.attach(programs_, hook, link.index); !ok)
+            return ok;
+    auto state = hook_state(hook, link.index);
+    if (state == State::absent || state == State::unpinned) {
+        if (auto ok = look.put(thing, state == State::absent ? "was gone" : "had lost its pin"); !ok)
+            return ok;
+        if (auto ok = hooks_.attach(programs_, hook, link.index); !ok)
+            return ok;
+        events_.add(log::Level::info, "hook_attached", {{"interface", link.name}, {"hook", hook_name(hook)}});
+        state = hook_state(hook, link.index);
+    }
+    if (state == State::behind) {
+        if (auto ok = look.put(thing, "stood behind somebody else's program"); !ok)
+            return ok;
+        if (auto ok = hooks_.move_first(programs_, hook, link.index); !ok)
+            return ok;
+        events_.add(log::Level::warning, "hook_moved_first", {{"interface", link.name}, {"hook", hook_name(hook)}});
+        state = hook_state(hook, link.index);
+    }
+    if (state != State::first)
+        return fail(thing + " is not what the kernel runs first");
+    look.stands(thing);
+    return {};
+}
+
+// LAN ports get the policy, everything else the default deny; only loopback and the TUN of our own are left alone.
+Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look& look) {
+    const auto l2 = l2_length(link);
+    auto role = PENSTOCK_LINK_OTHER;
+    if (is_lan(link.name) && l2 == 14U)
+        role = PENSTOCK_LINK_LAN;
+    else if (is_uplink(link.name) && l2)
+        role = PENSTOCK_LINK_UPLINK;
+    else if (is_tunnel(link))
+        role = PENSTOCK_LINK_TUNNEL;
+    shown = {.name = link.name, .role = role_name(role), .guarded = role != PENSTOCK_LINK_TUNNEL};
+    // The program first: with the role alone unknown it passes nothing.
+    const auto hooks = role == PENSTOCK_LINK_LAN      ? std::vector{Hook::lan_ingress, Hook::lan_egress}
+                       : role == PENSTOCK_LINK_TUNNEL ? std::vector<Hook>{}
+                                                      : std::vector{Hook::uplink_egress, Hook::uplink_ingress};
+    // A role may change: the TUN was seen before its owner named it.
+    if (replace_programs_ || gate_.role(link.index) != role)
+        for (const auto hook : datapath::kHooks)
+            if (std::ranges::find(hooks, hook) == hooks.end())
+                if (auto ok = hooks_.detach(hook, link.index); !ok)
+                    return ok;
+    for (const auto hook : hooks)
+        if (auto ok = keep_hook(link, hook, look); !ok)
+            return ok;
+    if (auto ok = gate_.set_link(link.index, role, l2.value_or(0)); !ok)
+        return ok;
+    if (is_lan(link.name) && role != PENSTOCK_LINK_LAN)
+        return fail("is a LAN interface of the configuration, but not Ethernet; nothing passes it");
+    if (is_uplink(link.name) && role != PENSTOCK_LINK_UPLINK)
+        return fail("is an uplink of the configuration, but its frames (ARPHRD " + std::to_string(link.arphrd) +
+                    ") are not understood; nothing passes it");
+    return {};
+}
+
+Status Guard::attach_all() {
+    Status first_problem;
+    Repairs::Look look(repairs_, Layer::hooks);
+    std::vector<Interface> shown;
+    std::set<int> guarded;
+    std::vector<int> present;
+    for (const auto& link : network_.links) {
+        present.push_back(link.index);
+        if (link.flags & IFF_LOOPBACK)
+            continue;
+        Interface one;
+        auto ok = guard_link(link, one, look);
+        // An interface that went away in the middle needs no guard.
+        if (!ok && ok.error().code() != ENODEV) {
+            one.guarded = false;
+            keep_first(first_problem, fail(link.name, std::move(ok.error())));
+        }
+        guarded.insert(link.index);
+        shown.push_back(std::move(one));
+    }
+    for (const auto* list : {&config_.lan, &config_.uplink})
+        for (const auto& name : *list)
+            if (network_.find(name) == nullptr)
+                shown.push_back({.name = name, .role = list == &config_.lan ? "lan" : "uplink", .guarded = false});
+    gate_.keep_links(guarded);
+    hooks_.forget_absent(present);
+    replace_programs_ = replace_programs_ && !first_problem;
+    interfaces_ = std::move(shown);
+    return first_problem;
+}
+
+Status Guard::keep_pins() {
+    const auto lost = programs_.lost_pins();
+    if (!lost)
+        return tl::unexpected(lost.error());
+    Status first;
+    Repairs::Look look(repairs_, Layer::pins);
+    for (const auto& name : programs_.map_names()) {
+        const auto thing = "the pin of map " + name;
+        if (contains(*lost, name)) {
+            if (auto ok = look.put(thing); !ok) {
+                keep_first(first, std::move(ok));
+                continue;
+            }
+            if (auto ok = programs_.pin_map(name); !ok) {
+                keep_first(first, std::move(ok));
+                continue;
+            }
+        }
+        look.stands(thing);
+    }
+    return first;
+}
+
+} // namespace penstock::core
