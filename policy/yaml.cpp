@@ -5,6 +5,7 @@
 #include "policy/reader.hpp"
 
 #include <algorithm>
+#include <filesystem>
 
 namespace penstock::policy {
 namespace {
@@ -40,9 +41,39 @@ Result<Policy> read_yaml(const std::vector<YamlFile>& files) {
     return reader.finish();
 }
 
-Result<Policy> load_yaml(const std::vector<std::string>& paths) {
-    std::vector<YamlFile> files;
+namespace {
+
+// A folder stands for the YAML files in it (not below it), by name.
+Result<std::vector<std::string>> expand(const std::vector<std::string>& paths) {
+    std::vector<std::string> out;
     for (const std::string& path : paths) {
+        std::error_code error;
+        if (!std::filesystem::is_directory(path, error)) {
+            out.push_back(path);
+            continue;
+        }
+        std::vector<std::string> found;
+        for (const auto& entry : std::filesystem::directory_iterator(path, error))
+            if (const auto extension = entry.path().extension(); extension == ".yaml" || extension == ".yml")
+                found.push_back(entry.path().string());
+        if (error)
+            return fail(path + ": " + error.message());
+        if (found.empty())
+            return fail(path + ": no file in this folder ends in .yaml or .yml");
+        std::ranges::sort(found);
+        out.insert(out.end(), found.begin(), found.end());
+    }
+    return out;
+}
+
+} // namespace
+
+Result<Policy> load_yaml(const std::vector<std::string>& paths) {
+    const auto names = expand(paths);
+    if (!names)
+        return tl::unexpected(names.error());
+    std::vector<YamlFile> files;
+    for (const std::string& path : *names) {
         auto text = read_file(path, kMaxYamlBytes.value);
         if (!text)
             return tl::unexpected(text.error());

@@ -16,6 +16,7 @@ struct YamlFile {
 // Citations use the file's name without its folder, or the path where two files have the same name.
 Result<Policy> read_yaml(const std::vector<YamlFile>& files);
 
+// A folder stands for the .yaml and .yml files in it.
 Result<Policy> load_yaml(const std::vector<std::string>& paths);
 
 } // namespace penstock::policy

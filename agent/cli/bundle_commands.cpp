@@ -1,11 +1,11 @@
 #include "agent/cli/bundle_commands.hpp"
 
 #include "agent/base/file.hpp"
+#include "agent/cli/bundle_answer.hpp"
 #include "policy/bundle/encoding.hpp"
 #include "policy/bundle/verify.hpp"
 #include "policy/not_yet.hpp"
 #include "policy/payload.hpp"
-#include "policy/yaml.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -19,37 +19,6 @@ namespace penstock::cli {
 namespace {
 
 using namespace penstock::policy;
-using Json = nlohmann::json;
-
-// What a command says: lines for people, fields for programs.
-struct Answer {
-    std::string text;
-    Json json = Json::object();
-    int exit_code = kDone;
-};
-
-struct Options {
-    bool json = false;
-    std::string file, out, key, root, gateway, now, type = "ed25519", fleet, expires;
-    std::vector<std::string> sources, root_keys, policy_keys;
-    std::uint64_t root_threshold = 0, policy_threshold = 0, last_version = 0;
-};
-
-Answer refusal(const std::string& sentence, std::string_view reason) {
-    return {sentence, {{"error", sentence}, {"reason", reason}}, kRefused};
-}
-Answer failure(const Error& error) { return refusal(error.message(), "failed"); }
-
-std::string joined(const std::vector<std::string>& items) {
-    std::string out;
-    for (const auto& item : items)
-        out += (out.empty() ? "" : ", ") + item;
-    return out;
-}
-
-std::string plural(std::size_t number, const std::string& noun) {
-    return std::to_string(number) + " " + noun + (number == 1 ? "" : "s");
-}
 
 std::string public_path(const std::string& path) {
     return (path.ends_with(".pem") ? path.substr(0, path.size() - 4) : path) + ".pub.pem";
@@ -115,26 +84,6 @@ Answer init_root(const Options& options) {
             {{"out", options.out}, {"fleet", root.fleet}, {"version", root.version}}};
 }
 
-Answer build(const Options& options) {
-    const auto policy = load_yaml(options.sources);
-    if (!policy)
-        return failure(policy.error());
-    if (auto supported = check_supported(*policy); !supported)
-        return failure(supported.error());
-    const Envelope envelope{std::string(kPolicyPayloadType), to_payload(*policy), {}};
-    if (const auto again = from_payload(envelope.payload); !again)
-        return failure(again.error());
-    if (auto written = write_file_atomically(options.out, envelope.dump(), 0644); !written)
-        return failure(written.error());
-    return {"wrote " + options.out + ": " + policy->title() + ", " + plural(policy->devices.size(), "device") +
-                ", not signed yet",
-            {{"out", options.out},
-             {"fleet", policy->fleet},
-             {"version", policy->version},
-             {"devices", policy->devices.size()},
-             {"digest", sha256_hex(envelope.payload)}}};
-}
-
 // What an envelope holds, in words; an error if it is nothing that we would sign.
 Result<Answer> describe_content(const Envelope& envelope) {
     Answer answer;
@@ -159,40 +108,7 @@ Result<Answer> describe_content(const Envelope& envelope) {
     }
     if (envelope.payload_type != kPolicyPayloadType)
         return fail("the payload is " + quote(envelope.payload_type) + ": neither a policy nor a root");
-    const auto policy = from_payload(envelope.payload);
-    if (!policy)
-        return tl::unexpected(policy.error());
-    answer.text = "policy " + policy->title() + ", expires " + format_time(policy->expires) + "\nfor the gateways " +
-                  joined(policy->gateways) + "\n" + plural(policy->services.size(), "service") + ", " +
-                  plural(policy->groups.size(), "group") + ", " + plural(policy->devices.size(), "device");
-    for (const Service& service : policy->services) {
-        answer.text += "\n  " + service.name + " (" + policy->cite(service.at) + "):";
-        answer.text += service.direction == Direction::to ? " to" : " from";
-        for (const auto& peer : service.peers)
-            answer.text += " " + policy->str(peer);
-        for (const auto& ports : service.ports)
-            answer.text += " " + ports.str();
-        if (service.require != Require::none)
-            answer.text += " require " + std::string(require_name(service.require));
-    }
-    answer.json = {{"kind", "policy"},
-                   {"fleet", policy->fleet},
-                   {"version", policy->version},
-                   {"expires", format_time(policy->expires)},
-                   {"gateways", policy->gateways},
-                   {"services", policy->services.size()},
-                   {"groups", policy->groups.size()},
-                   {"devices", policy->devices.size()},
-                   {"policy", Json::parse(envelope.payload)}};
-    return answer;
-}
-
-Result<Envelope> load_envelope(const std::string& path) {
-    const auto bytes = read_file(path, kMaxEnvelopeBytes.value);
-    if (!bytes)
-        return tl::unexpected(bytes.error());
-    auto envelope = Envelope::parse(*bytes);
-    return envelope ? std::move(envelope) : fail(path, std::move(envelope.error()));
+    return describe_policy(envelope);
 }
 
 Answer sign(const Options& options) {
@@ -327,8 +243,8 @@ void add_bundle_commands(CLI::App& app, int& exit_code) {
     root->add_option("--expires", r->expires, "such as 2027-01-01T00:00:00Z")->required()->check(check_time);
     root->add_option("--out", r->out)->required();
 
-    auto [make, b] = add("build", "YAML into an unsigned bundle", plain(build));
-    make->add_option("SRC", b->sources, "YAML files of one fleet")->required();
+    auto [make, b] = add("build", "YAML into an unsigned bundle", plain(build_bundle));
+    make->add_option("SRC", b->sources, "YAML files of one fleet, or folders of them")->required();
     make->add_option("--out", b->out)->required();
 
     auto [add_signature, s] = add("sign", "add one signature, in place", plain(sign));
@@ -347,6 +263,10 @@ void add_bundle_commands(CLI::App& app, int& exit_code) {
 
     auto [show, i] = add("inspect", "say what a bundle or root document holds", plain(inspect));
     show->add_option("FILE", i->file)->required();
+
+    auto [compare, d] = add("diff", "say what each device gains and loses", plain(diff_bundles));
+    compare->add_option("OLD", d->file, "a bundle")->required();
+    compare->add_option("NEW", d->other, "a bundle")->required();
 }
 
 } // namespace penstock::cli

@@ -208,4 +208,37 @@ BOOST_AUTO_TEST_CASE(wrong_usage_is_status_2) {
     BOOST_TEST(!std::filesystem::exists(folder + "k.pem"));
 }
 
+BOOST_AUTO_TEST_CASE(build_takes_a_folder_warns_and_sums_up) {
+    std::filesystem::create_directory(folder + "fleet");
+    const auto at = test::kYaml.find("devices:");
+    put("fleet/base.yaml", test::replaced(test::kYaml.substr(0, at), "allow: [telemetry, time]", "allow: [time]"));
+    put("fleet/devices.yml", test::kYaml.substr(at));
+    put("fleet/notes.txt", "not YAML");
+    const Run built = run("build @fleet --out @bundle.json");
+    BOOST_REQUIRE_MESSAGE(built.code == 0, built.err);
+    BOOST_TEST(test::has(built.out, "warning: base.yaml:6: services.telemetry: no group allows or denies it\n"));
+    BOOST_TEST(test::has(built.out,
+                         "acme-berlin version 42, not signed yet\n2 devices in 2 groups, 2 services allowed 2 "
+                         "times; for the gateways gw-*, until 2027-01-01T00:00:00Z"));
+    BOOST_TEST(run("build @fleet --out @bundle.json --json").json()["warnings"].size() == 1U);
+    std::filesystem::create_directory(folder + "empty");
+    refused("build @empty --out @bundle.json", "no file in this folder ends in .yaml or .yml");
+}
+
+BOOST_AUTO_TEST_CASE(diff_says_who_gains_and_loses_what) {
+    put("new.yaml", test::replaced(test::replaced(test::kYaml, "udp/123]", "udp/124]"), "version: 42", "version: 43"));
+    ok("build @policy.yaml --out @old.json");
+    ok("build @new.yaml --out @new.json");
+    const Run done = run("diff @old.json @new.json");
+    BOOST_TEST(done.out == "version 42 becomes 43\n"
+                           "camera-1, thermostat-12:\n"
+                           "  + may reach 192.0.2.123/32 at udp/124\n"
+                           "  - may no longer reach 192.0.2.123/32 at udp/123\n");
+    const Json json = run("diff @old.json @new.json --json").json();
+    BOOST_TEST(json["changes"][0]["gains"][0] == "may reach 192.0.2.123/32 at udp/124");
+    BOOST_TEST(json["changes"][0]["devices"].size() == 2U);
+    BOOST_TEST(run("diff @old.json @old.json").out == "no difference\n");
+    refused("diff @old.json @policy.yaml", "policy.yaml");
+}
+
 BOOST_AUTO_TEST_SUITE_END()
