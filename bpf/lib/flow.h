@@ -150,7 +150,40 @@ INLINE __u64 flow_match(void* flow, const struct flow_key* k, int six) {
     return *(volatile __u64*)meta_of(flow, six) == meta ? meta : 0;
 }
 
-INLINE int flow_search(void* tags, const struct flow_key* k, __u32 now, struct flow_view* view, int six) {
+INLINE int flow_look_at(void* tags, const struct flow_key* k, __u32 index, __u32 now, struct flow_view* view, int six) {
+    void* flow = flow_at(tags, index, six);
+    __u64 meta = flow_match(flow, k, six);
+
+    if (!meta || is_expired(meta, now))
+        return 0;
+    view->meta = meta;
+    view->index = index;
+    /* Once in 8.6 s, or after the eviction came by. */
+    if (!(meta & USED) || FIELD(meta, SEEN, 21) != now) {
+        __u64 fresh = (meta & ~SEEN_MASK) | USED | (__u64)now << PENSTOCK_FLOW_SEEN;
+
+        if (__sync_val_compare_and_swap(meta_of(flow, six), meta, fresh) == meta)
+            view->meta = fresh;
+    }
+    return 1;
+}
+
+/* Global functions, so that the verifier walks them once, and not with every tag that fits or every path that leads
+ * here. Is it this flow that stands at `index`, and alive? Then 1 and *view. */
+__weak __noinline int flow_look(__u32 slot, const struct flow_key* k, __u32 index, __u32 now, struct flow_view* view) {
+    void* tags;
+
+    if (!k || !view)
+        return 0;
+    if (!k->six) {
+        tags = flow_tags(slot, 0);
+        return tags ? flow_look_at(tags, k, index, now, view, 0) : 0;
+    }
+    tags = flow_tags(slot, 1);
+    return tags ? flow_look_at(tags, k, index, now, view, 1) : 0;
+}
+
+INLINE int flow_search(void* tags, __u32 slot, const struct flow_key* k, __u32 now, struct flow_view* view) {
     __u64 hash = key_hash(k);
     __u64 tag = BYTES(key_tag(hash));
     __u32 words = flow_capacity / 8;
@@ -160,32 +193,16 @@ INLINE int flow_search(void* tags, const struct flow_key* k, __u32 now, struct f
         __u64 word = *(volatile __u64*)(tags + at * 8);
         __u64 hits = zero_bytes(word ^ tag);
 
-        for (int n = 0; n < 8 && hits; n++, hits &= hits - 1) {
-            __u32 index = at * 8 + lowest_byte(hits);
-            void* flow = flow_at(tags, index, six);
-            __u64 meta = flow_match(flow, k, six);
-
-            if (!meta || is_expired(meta, now))
-                continue;
-            view->meta = meta;
-            view->index = index;
-            /* Once in 8.6 s, or after the eviction came by. */
-            if (!(meta & USED) || FIELD(meta, SEEN, 21) != now) {
-                __u64 fresh = (meta & ~SEEN_MASK) | USED | (__u64)now << PENSTOCK_FLOW_SEEN;
-
-                if (__sync_val_compare_and_swap(meta_of(flow, six), meta, fresh) == meta)
-                    view->meta = fresh;
-            }
-            return 1;
-        }
+        for (int n = 0; n < 8 && hits; n++, hits &= hits - 1)
+            if (flow_look(slot, k, at * 8 + lowest_byte(hits), now, view))
+                return 1;
         if (zero_bytes(word)) /* a flow is never put behind an empty place */
             return 0;
     }
     return 0;
 }
 
-/* Global functions, so that the verifier walks them once. Looks for a live flow of the device; 1 and *view if there is
- * one. */
+/* Looks for a live flow of the device; 1 and *view if there is one. */
 __weak __noinline int flow_find(__u32 slot, const struct flow_key* k, __u32 now, struct flow_view* view) {
     void* tags;
 
@@ -193,10 +210,10 @@ __weak __noinline int flow_find(__u32 slot, const struct flow_key* k, __u32 now,
         return 0;
     if (!k->six) {
         tags = flow_tags(slot, 0);
-        return tags ? flow_search(tags, k, now, view, 0) : 0;
+        return tags ? flow_search(tags, slot, k, now, view) : 0;
     }
     tags = flow_tags(slot, 1);
-    return tags ? flow_search(tags, k, now, view, 1) : 0;
+    return tags ? flow_search(tags, slot, k, now, view) : 0;
 }
 
 /* Changes the meta of a flow that was found; not if it became another flow meanwhile. */

@@ -49,7 +49,7 @@ __weak __noinline int address_place(__u32 generation, const struct penstock_addr
             return -1;
         if (same_addr(&at->address, address))
             return place;
-        place = place + 1 == info->info.address_count ? 0 : place + 1;
+        place = (place + 1) % info->info.address_count; /* no branch: the verifier would take both at each probe */
     }
     return -1;
 }
@@ -115,7 +115,7 @@ __weak __noinline int mac_place(__u32 generation, __u64 mac) {
             return -1;
         if (mac_number(entry->mac) == mac)
             return place;
-        place = place + 1 == info->info.mac_count ? 0 : place + 1;
+        place = (place + 1) % info->info.mac_count;
     }
     return -1;
 }

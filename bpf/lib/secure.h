@@ -46,8 +46,10 @@ INLINE __u32 secure_tcp(struct __sk_buff* ctx, const struct packet* p, __u32 sta
 
     if (p->tcp_flags & TCP_SYN && !(p->tcp_flags & TCP_ACK) && bit == PENSTOCK_SECURE_CLIENT)
         state = PENSTOCK_SECURE_WANTED; /* a connection anew */
-    if (p->l4_len <= header || state & bit)
+    if (state & bit)
         return state;
+    if (p->l4_len <= header)
+        return p->fragment ? 0 : state; /* its data would come in later fragments, unseen */
     if (bit == PENSTOCK_SECURE_SERVER && !(state & PENSTOCK_SECURE_CLIENT))
         return 0;
     if (p->l4_len < header + sizeof(h) || bpf_skb_load_bytes(ctx, p->l4 + header, h, sizeof(h)) < 0)

@@ -54,6 +54,17 @@ struct Secured : Gateway {
 
 BOOST_AUTO_TEST_SUITE(secure, *utf::precondition(can_run_bpf))
 
+BOOST_AUTO_TEST_CASE(data_does_not_hide_behind_a_first_fragment_without_any) {
+    Secured g;
+    BOOST_TEST(g.out(kSyn) == "pass");
+    Bytes header = Ethernet{} / IPv4{.protocol = IPPROTO_TCP, .more_fragments = true} / Tcp{40000, 443, kPushAck} /
+                   Payload{Bytes(4, 1)};
+    header[14 + 20 + 12] = 0x60; // the four bytes are options
+    BOOST_TEST(g.from_device(header) == "not_tls");
+    BOOST_TEST(g.out(kPushAck, record(22)) == "pass");
+    BOOST_TEST(g.from_device(header) == "pass");
+}
+
 BOOST_AUTO_TEST_CASE(a_tls_handshake_and_what_follows_passes) {
     for (const bool six : {false, true}) {
         Secured g(six);
