@@ -18,6 +18,7 @@
 #define PENSTOCK_MAX_TUNNELS 16
 #define PENSTOCK_MAX_SELECTORS 64
 #define PENSTOCK_MAX_NETWORKS 1024
+#define PENSTOCK_MAX_ESSENTIALS 64
 #define PENSTOCK_MAX_RULES 64 /* in one block */
 #define PENSTOCK_MIN_FLOWS 16 /* of a device and a family; a power of two */
 #define PENSTOCK_MAX_FLOWS 256
@@ -42,12 +43,15 @@ PENSTOCK_SIZE(struct penstock_addr, 16);
 enum penstock_gate_entry {
     PENSTOCK_GATE_GENERATION = 0, /* of the policy; its lowest bit selects the tables; 0: none */
     PENSTOCK_GATE_FLAGS = 1,      /* enum penstock_gate_flags */
+    PENSTOCK_GATE_LATCH = 2,      /* set to 1 by the witness program, to 0 by an operator; 1: nothing is forwarded */
+    PENSTOCK_GATE_WITNESSED_NETNS = 3, /* inode number of the network namespace that the witness looks at; 0: none */
     PENSTOCK_GATE_ENTRIES
 };
 
 enum penstock_gate_flags {
     PENSTOCK_ESP_USER = 1 << 0,         /* ESP comes from the IKE socket, not from the kernel */
     PENSTOCK_HOST_EGRESS_OPEN = 1 << 1, /* sockets of the gateway may send from the uplink's address */
+    PENSTOCK_DHCP_OWNED = 1 << 2,       /* DHCP has an owner among the essentials; else any local socket may speak it */
 };
 
 /* ---- map links: hash, ifindex (u32) -> what the interface is ---- */
@@ -101,6 +105,20 @@ struct penstock_selector {
     __u32 used;
 };
 PENSTOCK_SIZE(struct penstock_selector, 40);
+
+/* ---- map essentials: hash, 0, 1, 2 ... -> what a service of the gateway may send; the first that is missing ends it.
+ * A hash, because its values are replaced as a whole. ---- */
+
+struct penstock_essential {
+    struct penstock_addr address; /* of the other side: destination & mask == address */
+    struct penstock_addr mask;
+    __u64 cgroup; /* its socket was made in this cgroup (v2 id) or below */
+    __u16 port;
+    __u8 proto; /* IPPROTO_TCP or IPPROTO_UDP */
+    __u8 local; /* 1: the port is ours, and with TCP it does not begin the connection; 0: it is the other side's */
+    __u8 pad[4];
+};
+PENSTOCK_SIZE(struct penstock_essential, 48);
 
 /* ---- map guarded_networks: LPM trie, networks of the tunnels, of both ends, and of the LAN interfaces -> 1 (u8) ----
  */
@@ -344,6 +362,31 @@ struct penstock_drop_count {
     __u64 last_event_ns;
 };
 PENSTOCK_SIZE(struct penstock_drop_count, 16);
+
+/* ---- map witness_counts: per-CPU array, enum penstock_seen -> count (u64) ---- */
+
+enum penstock_seen {
+    PENSTOCK_SEEN_ESP = 0, /* of a live SA */
+    PENSTOCK_SEEN_IKE = 1,
+    PENSTOCK_SEEN_HOST = 2,  /* the gateway's own, and names no device */
+    PENSTOCK_SEEN_CLEAR = 3, /* what must not be: it latches the gate */
+    PENSTOCK_SEEN_KINDS
+};
+
+/* ---- map witness_first: array[1], the frame that closed the latch ---- */
+
+struct penstock_sighting {
+    __u64 time_ns; /* CLOCK_MONOTONIC */
+    struct penstock_addr source;
+    struct penstock_addr destination;
+    __u8 mac[6]; /* source */
+    __u16 ethertype;
+    __u32 ifindex;
+    __u8 proto;
+    __u8 forwarded; /* 1: it came in on another interface */
+    __u8 pad[2];
+};
+PENSTOCK_SIZE(struct penstock_sighting, 56);
 
 /* ---- map events: ring buffer. At most one a reason and CPU in 4 ms; drops counts them all. ---- */
 

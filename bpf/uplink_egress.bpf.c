@@ -6,6 +6,7 @@
  * readable here. Passes ESP of an SA this agent installed, IKE of penstock-ike, and what the uplink itself needs to
  * live.
  */
+#include "lib/essentials.h"
 #include "lib/guarded.h"
 #include "lib/verdict.h"
 
@@ -65,20 +66,25 @@ INLINE int is_own_dhcp(struct __sk_buff* ctx, const struct packet* p) {
         return 0;
     if (!zero_address(p) && !is_host_address(ctx->ifindex, &p->source))
         return 0;
+    if (gate_flags() & PENSTOCK_DHCP_OWNED && !essential_allows(ctx, p))
+        return 0;
     if (p->ethertype == ETH_P_IP)
         return p->source_port_be == bpf_htons(68) && p->destination_port_be == bpf_htons(67);
     return p->source_port_be == bpf_htons(546) && p->destination_port_be == bpf_htons(547) &&
            p->destination.bytes[0] == 0xff && p->destination.bytes[1] == 2;
 }
 
-/* `host_egress = "open"`: TCP, UDP and pings of any local socket. Errors of the kernel, which may quote a device, stay
- * out. */
-INLINE int is_open_host(struct __sk_buff* ctx, const struct packet* p) {
-    struct bpf_sock* sk = ctx->sk;
-
-    if (!(gate_flags() & PENSTOCK_HOST_EGRESS_OPEN) || ctx->ingress_ifindex != 0 || p->fragment || p->options || !sk)
+/* A service of the table, or with `host_egress = "open"` any local socket's TCP, UDP and pings, from an address of this
+ * uplink. A SYN-ACK has a request socket, which stands for its listener. Errors of the kernel, which may quote a
+ * device, stay out. */
+INLINE int is_host_service(struct __sk_buff* ctx, const struct packet* p) {
+    if (ctx->ingress_ifindex != 0 || p->fragment || p->options)
         return 0;
-    if (!bpf_sk_fullsock(sk) || !is_host_address(ctx->ifindex, &p->source) || is_guarded(&p->destination))
+    if (!is_host_address(ctx->ifindex, &p->source) || is_guarded(&p->destination))
+        return 0;
+    if (essential_allows(ctx, p))
+        return 1;
+    if (!(gate_flags() & PENSTOCK_HOST_EGRESS_OPEN) || bpf_skb_cgroup_id(ctx) == 0)
         return 0;
     return p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP ||
            (p->proto == IPPROTO_ICMP && p->icmp_type == ICMP_ECHO) ||
@@ -101,9 +107,11 @@ INLINE int judge_ike(struct __sk_buff* ctx, struct packet p) {
         return PASS;
     if (bpf_skb_load_bytes(ctx, p.l4 + 8, &word, sizeof(word)) < 0)
         return PASS; /* NAT keepalive: one byte (RFC 3948, 2.3) */
-    if (word == 0 || (gate_flags() & PENSTOCK_ESP_USER && sa_exists(&p.destination, word)))
-        return PASS; /* the non-ESP marker, or ESP that this socket may send */
-    return DROP(ESP_UNKNOWN_SA);
+    if (word == 0)
+        return PASS; /* the non-ESP marker */
+    if (!(gate_flags() & PENSTOCK_ESP_USER) || !sa_exists(&p.destination, word))
+        return DROP(ESP_UNKNOWN_SA);
+    return is_latched() ? DROP(LATCHED) : PASS;
 }
 
 INLINE int judge_esp(struct __sk_buff* ctx, struct packet p) {
@@ -111,7 +119,9 @@ INLINE int judge_esp(struct __sk_buff* ctx, struct packet p) {
 
     if (bpf_skb_load_bytes(ctx, p.proto == IPPROTO_UDP ? p.l4 + 8 : p.l4, &spi, sizeof(spi)) < 0)
         return DROP(MALFORMED);
-    return spi != 0 && sa_exists(&p.destination, spi) ? PASS : DROP(ESP_UNKNOWN_SA);
+    if (spi == 0 || !sa_exists(&p.destination, spi))
+        return DROP(ESP_UNKNOWN_SA);
+    return is_latched() ? DROP(LATCHED) : PASS;
 }
 
 INLINE int judge(struct __sk_buff* ctx, struct packet p) {
@@ -124,7 +134,7 @@ INLINE int judge(struct __sk_buff* ctx, struct packet p) {
     if (is_own_discovery(ctx, &p))
         return PASS;
     if (p.later || (p.fragment && p.ethertype == ETH_P_IPV6))
-        return mark == encrypted && is_peer(&p.destination) ? PASS : DROP(FRAGMENT);
+        return mark != encrypted || !is_peer(&p.destination) ? DROP(FRAGMENT) : is_latched() ? DROP(LATCHED) : PASS;
     if (p.options)
         return DROP(IP_OPTIONS);
     if (mark == mark_ike && p.proto == IPPROTO_UDP)
@@ -134,7 +144,7 @@ INLINE int judge(struct __sk_buff* ctx, struct packet p) {
         return judge_esp(ctx, p);
     if (p.proto == IPPROTO_ESP)
         return DROP(ESP_UNKNOWN_SA);
-    if (is_own_dhcp(ctx, &p) || is_open_host(ctx, &p))
+    if (is_own_dhcp(ctx, &p) || is_host_service(ctx, &p))
         return PASS;
     return ctx->ingress_ifindex ? DROP(DEVICE_CLEAR) : DROP(HOST_CLEAR);
 }

@@ -277,6 +277,10 @@ void add_guard(CLI::App& app, const std::string& socket, int& exit_code) {
     auto look = command(status, socket, exit_code);
     examples(status, "  penstock guard status");
     status->callback([look] { look->ask_and_print({{"op", "guard"}, {"action", "status"}}, show_gate_of); });
+    auto* clear =
+        guard->add_subcommand("clear-witness", "forward again after the witness saw a frame in clear (root only)");
+    auto forgive = command(clear, socket, exit_code);
+    clear->callback([forgive] { forgive->ask_and_print({{"op", "guard"}, {"action", "clear-witness"}}, show_done); });
     auto* release = guard->add_subcommand("release", "take the guard away (root only) until penstockd starts again");
     auto yes = std::make_shared<bool>(false);
     auto act = command(release, socket, exit_code);

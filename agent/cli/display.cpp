@@ -32,6 +32,17 @@ std::string tunnel_lines(const Json& tunnel) {
     return out;
 }
 
+std::string witness_line(const Json& witness) {
+    if (!witness.is_object())
+        return "";
+    const auto state = text_of(witness, "state");
+    const auto tone = state == "watching" ? Tone::good : state == "latched" ? Tone::bad : Tone::doubtful;
+    if (witness.contains("why"))
+        return labelled("witness", paint(state, tone) + ": " + text_of(witness, "why"));
+    return labelled("witness", paint(state, tone) + ", " + text_of(witness, "esp") + " frames of ESP, " +
+                                   text_of(witness, "clear") + " in clear");
+}
+
 std::string policy_line(const Json& policy) {
     if (!policy.is_object())
         return labelled("policy", paint("none", Tone::bad) + ": nothing is allowed. Push a bundle: penstock push FILE");
@@ -95,7 +106,7 @@ std::string show_gate(const Json& gate) {
             labelled("", "put back " + std::to_string(repairs) + " times what somebody had changed: penstock events");
     for (const auto& thing : gate.value("fights", Json::array()))
         out += labelled("", paint("FIGHT", Tone::bad) + ": somebody keeps undoing " + thing.get<std::string>());
-    return out;
+    return out + witness_line(gate.value("witness", Json()));
 }
 
 std::string show_status(const Json& status) {

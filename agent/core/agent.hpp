@@ -56,6 +56,7 @@ private:
     // status.cpp
     [[nodiscard]] nlohmann::json status() const;
     [[nodiscard]] nlohmann::json guard_status() const;
+    [[nodiscard]] nlohmann::json witness_status() const;
     [[nodiscard]] nlohmann::json tunnels() const;
     [[nodiscard]] std::string trouble(const TunnelState& tunnel) const;
     [[nodiscard]] nlohmann::json devices() const;

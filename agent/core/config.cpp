@@ -2,6 +2,7 @@
 
 #include "agent/base/file.hpp"
 #include "agent/core/config_section.hpp"
+#include "agent/core/essentials.hpp"
 #include "bpf/penstock_abi.h"
 #include "policy/limits.hpp"
 #include "policy/text.hpp"
@@ -17,8 +18,8 @@ namespace {
 
 constexpr auto kRequired = Section::Need::required;
 constexpr std::size_t kMaxBytes = 1U << 20;
-constexpr std::array<std::string_view, 9> kSections = {"gateway", "lan",   "uplink", "ike",    "tunnel",
-                                                       "policy",  "paths", "mark",   "routing"};
+constexpr std::array<std::string_view, 10> kSections = {"gateway", "lan",    "uplink", "essential", "ike",
+                                                        "tunnel",  "policy", "paths",  "mark",      "routing"};
 
 void check_networks(const TunnelConfig& tunnel, Section& section) {
     for (const auto& network : tunnel.remote_networks) {
@@ -129,9 +130,10 @@ void check_sections(const toml::table& root, Complaints& complaints) {
                 for (const auto known : kSections)
                     hint += (hint.empty() ? "; known are " : ", ") + std::string(known);
             complaints.add(line, "unknown section [" + name + "]" + hint);
-        } else if (name == "tunnel" ? !node.is_array_of_tables() : !node.is_table()) {
-            complaints.add(line,
-                           name == "tunnel" ? "a tunnel must be written [[tunnel]]" : name + " must be a section");
+        } else if (const bool many = name == "tunnel" || name == "essential";
+                   many ? !node.is_array_of_tables() : !node.is_table()) {
+            complaints.add(line, many ? "a section " + name + " must be written [[" + name + "]]"
+                                      : name + " must be a section");
         }
     }
 }
@@ -178,6 +180,11 @@ Result<Config> Config::load(const std::filesystem::path& file) {
                                        {"open", [&] { config.host_egress_open = true; }}});
     uplink.refuse_unknown_keys();
     check_interfaces(config, lan, uplink);
+    if (const auto* essentials = root["essential"].as_array())
+        for (const auto& node : *essentials) {
+            auto essential = Section("[[essential]]", node.as_table(), complaints);
+            config.essentials.push_back(read_essential(essential));
+        }
 
     auto ike = section("ike");
     ike.read("certificate", config.certificate, kRequired);

@@ -27,11 +27,22 @@ struct TunnelConfig {
     bool operator==(const TunnelConfig&) const = default;
 };
 
+// A service of the gateway itself that may speak over an uplink while the gate is closed (agent/core/essentials).
+struct Essential {
+    std::string name;
+    std::vector<std::string> cgroups; // "/system.slice/ssh.service"; its sockets are made in one of them, or below
+    std::vector<std::uint8_t> protos; // IPPROTO_TCP, IPPROTO_UDP
+    std::vector<std::uint16_t> ports;
+    bool local = false;             // the ports are the gateway's (it answers), not the other side's (it asks)
+    std::vector<IpPrefix> networks; // of the other side
+};
+
 struct Config {
     std::filesystem::path file;
     std::string gateway;
     std::vector<std::string> lan, uplink; // interface names
     bool host_egress_open = false;
+    std::vector<Essential> essentials;
 
     std::filesystem::path certificate, private_key;
     std::vector<std::filesystem::path> ca;

@@ -28,20 +28,24 @@ Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& event
     auto counters = datapath::Counters::make(*programs);
     if (!counters)
         return tl::unexpected(counters.error());
+    auto witness = datapath::Witness::make(*programs, config.bpffs);
+    if (!witness)
+        return tl::unexpected(witness.error());
     return std::unique_ptr<Guard>(new Guard(config, events, repairs, std::move(*programs), std::move(*hooks),
-                                            std::move(*gate), std::move(*policies), std::move(*counters), *marks));
+                                            std::move(*gate), std::move(*policies), std::move(*counters),
+                                            std::move(*witness), *marks));
 }
 
 Status Guard::set_esp(bool user_esp, const std::string& tun) {
     user_esp_ = user_esp;
     tun_.clear();
     if (!user_esp)
-        return gate_.set_flags(user_esp, config_.host_egress_open);
+        return gate_.set_flags(flags());
     // The name comes from the process that speaks with the internet: it cannot make an uplink a tunnel.
     if (!tun.empty() && (is_lan(tun) || is_uplink(tun)))
         return fail("penstock-ike calls " + tun + " its TUN, which is an interface of the configuration");
     tun_ = tun;
-    return gate_.set_flags(user_esp, config_.host_egress_open);
+    return gate_.set_flags(flags());
 }
 
 std::set<IpAddress> Guard::uplink_addresses() const {
@@ -73,6 +77,25 @@ Status Guard::tell_gate() {
             return ok;
     }
     return gate_.set_remote_networks(networks);
+}
+
+datapath::Gate::Flags Guard::flags() const {
+    return {.esp_in_user_space = user_esp_,
+            .host_egress_open = config_.host_egress_open,
+            .dhcp_owned = owns_dhcp(config_.essentials)};
+}
+
+// Who may speak is looked up again each time: a service that is started anew has a new cgroup.
+Status Guard::tell_essentials() {
+    auto resolved = resolve(config_.essentials);
+    for (const auto& state : resolved.states)
+        if (std::ranges::find(essentials_, state) == essentials_.end())
+            events_.add(state.problem.empty() ? log::Level::info : log::Level::warning,
+                        state.problem.empty() ? "essential" : "essential_problem",
+                        state.problem.empty() ? nlohmann::json{{"name", state.name}, {"owners", state.owners}}
+                                              : nlohmann::json{{"name", state.name}, {"why", state.problem}});
+    essentials_ = std::move(resolved.states);
+    return gate_.set_essentials(resolved.rules);
 }
 
 std::set<IpPrefix> Guard::lan_networks() const {
@@ -163,9 +186,10 @@ Status Guard::put_up_layers() {
         return tl::unexpected(network.error());
     network_ = std::move(*network);
     auto first = keep_pins();
-    keep_first(first, gate_.set_flags(user_esp_, config_.host_egress_open));
+    keep_first(first, gate_.set_flags(flags()));
     keep_first(first, attach_all());
     keep_first(first, tell_gate());
+    keep_first(first, tell_essentials());
     keep_first(first, apply_routes(config_.table, desired_routes(config_, network_, tunnel_paths()), repairs_));
     keep_first(first, apply_rules(desired_rules(config_, marks_), repairs_));
     keep_first(first, apply_xfrm());
@@ -184,6 +208,7 @@ Status Guard::put_up(bool then_forward) {
     auto layers = put_up_layers();
     auto status = repairs_.peace();
     keep_first(status, std::move(layers));
+    keep_first(status, put_up_witness(status.has_value()));
     if (status && then_forward)
         status = forward(true);
     std::string problem = status ? "" : status.error().message();
@@ -199,6 +224,10 @@ Status Guard::put_up(bool then_forward) {
 
 Status Guard::release() {
     if (auto ok = forward(false); !ok)
+        return ok;
+    if (auto ok = witness_.look_away(); !ok)
+        return ok;
+    if (auto ok = witness_.detach(); !ok)
         return ok;
     for (const auto& link : network_.links)
         for (const auto hook : datapath::kHooks)

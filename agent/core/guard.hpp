@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/core/config.hpp"
+#include "agent/core/essentials.hpp"
 #include "agent/core/event_log.hpp"
 #include "agent/core/repairs.hpp"
 #include "agent/core/routing.hpp"
@@ -11,7 +12,9 @@
 #include "agent/datapath/hooks.hpp"
 #include "agent/datapath/policy_store.hpp"
 #include "agent/datapath/programs.hpp"
+#include "agent/datapath/witness.hpp"
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <set>
@@ -31,6 +34,8 @@ public:
     Status arm();
     // The same and, if they all stand, lets the LAN forward.
     Status reconcile();
+    // Opens what the witness closed, and looks again whether all layers stand.
+    Status clear_witness();
     // Takes the guard away: the one way to do so short of purging.
     Status release();
 
@@ -48,23 +53,36 @@ public:
     datapath::Gate& gate() { return gate_; }
     datapath::PolicyStore& policies() { return policies_; }
     const datapath::Counters& counters() const { return counters_; }
+    [[nodiscard]] const std::vector<EssentialState>& essentials() const { return essentials_; }
+    const datapath::Witness& witness() const { return witness_; }
+    // Why there is no witness although the kernel could run one; empty if there is.
+    [[nodiscard]] const std::string& witness_problem() const { return witness_problem_; }
+    // What the witness saw first, in words; empty if nothing.
+    [[nodiscard]] std::string sighting() const;
     const datapath::Programs& programs() const { return programs_; }
     const datapath::Marks& marks() const { return marks_; }
 
 private:
     Guard(const Config& config, EventLog& events, Repairs& repairs, datapath::Programs programs, datapath::Hooks hooks,
-          datapath::Gate gate, datapath::PolicyStore policies, datapath::Counters counters, datapath::Marks marks)
+          datapath::Gate gate, datapath::PolicyStore policies, datapath::Counters counters, datapath::Witness witness,
+          datapath::Marks marks)
         : config_(config), events_(events), repairs_(repairs), programs_(std::move(programs)), hooks_(std::move(hooks)),
-          gate_(std::move(gate)), policies_(std::move(policies)), counters_(std::move(counters)), marks_(marks) {}
+          gate_(std::move(gate)), policies_(std::move(policies)), counters_(std::move(counters)),
+          witness_(std::move(witness)), marks_(marks) {}
 
     Status put_up(bool then_forward);
     Status put_up_layers();
     [[nodiscard]] Status check_addresses() const;
     Status tell_gate();
+    Status tell_essentials();
+    [[nodiscard]] datapath::Gate::Flags flags() const;
     Status apply_xfrm();
     Status forward(bool on);
     [[nodiscard]] std::set<IpPrefix> lan_networks() const;
     [[nodiscard]] std::set<IpPrefix> guarded_networks() const;
+    // guard_witness.cpp
+    Status put_up_witness(bool layers_stand);
+    void attach_witness();
     // guard_links.cpp
     Status attach_all();
     Status guard_link(const net::Link& link, Interface& shown, Repairs::Look& look);
@@ -85,13 +103,19 @@ private:
     datapath::Gate gate_;
     datapath::PolicyStore policies_;
     datapath::Counters counters_;
+    datapath::Witness witness_;
     datapath::Marks marks_;
     NetworkView network_;
     std::vector<Interface> interfaces_;
+    std::vector<EssentialState> essentials_;
     std::string tun_;
     bool user_esp_ = false;
     bool replace_programs_ = true; // until each stands once: a predecessor's may look right and be of another version
     std::string problem_ = "not armed yet";
+    std::string witness_problem_;
+    bool replace_witness_ = true;
+    bool latch_told_ = false;
+    std::optional<std::chrono::steady_clock::time_point> stood_since_; // all layers, without a break
 };
 
 } // namespace penstock::core

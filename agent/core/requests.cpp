@@ -153,10 +153,19 @@ nlohmann::json Agent::guard_action(const nlohmann::json& request, const Answer& 
     const auto action = text(request, "action");
     if (action == "status")
         return {{"ok", true}, {"gate", guard_status()}};
-    if (action != "release")
-        return refused("the guard has status and release, not \"" + action + "\"");
+    if (action != "release" && action != "clear-witness")
+        return refused("the guard has status, release and clear-witness, not \"" + action + "\"");
     if (asker.uid() != 0)
-        return refused("only root may release the guard");
+        return refused("only root may do this to the guard");
+    if (action == "clear-witness") {
+        const auto seen = guard_->sighting();
+        if (seen.empty())
+            return refused("the witness saw no frame in clear");
+        events_.add(log::Level::warning, "witness_cleared", {{"uid", asker.uid()}, {"frame", seen}});
+        if (const auto closed = guard_->clear_witness(); !closed)
+            return refused(closed.error().message());
+        return {{"ok", true}};
+    }
     const auto done = guard_->release();
     released_ = done.has_value(); // half a release is put back by the next reconcile
     events_.add(log::Level::error, "guard_released",

@@ -34,9 +34,14 @@ nlohmann::json Agent::guard_status() const {
         if (const auto layer = static_cast<Layer>(i); repairs_.count(layer) != 0)
             repaired[layer_name(layer)] = repairs_.count(layer);
     const char* state = released_ ? "released" : guard_->closed() ? "closed" : "problem";
+    nlohmann::json essentials = nlohmann::json::array();
+    for (const auto& one : guard_->essentials())
+        essentials.push_back({{"name", one.name}, {"owners", one.owners}, {"problem", one.problem}});
     nlohmann::json out = {{"state", state},
+                          {"essentials", essentials},
                           {"hooks", guard_->mechanism()},
                           {"interfaces", interfaces},
+                          {"witness", witness_status()},
                           {"generation", guard_->policies().generation()},
                           {"repairs", repairs_.total()},
                           {"repaired", repaired},
@@ -52,6 +57,25 @@ std::string Agent::trouble(const TunnelState& tunnel) const {
         return ike_->trouble();
     const auto dates = ike_->date_problems();
     return dates.empty() ? tunnel.trouble : dates.front();
+}
+
+nlohmann::json Agent::witness_status() const {
+    const auto& witness = guard_->witness();
+    if (!witness.absent().empty())
+        return {{"state", "absent"}, {"why", witness.absent()}};
+    if (!guard_->witness_problem().empty())
+        return {{"state", "absent"}, {"why", guard_->witness_problem()}};
+    const auto counts = witness.counts();
+    nlohmann::json out = {{"state", witness.latched()    ? "latched"
+                                    : witness.watching() ? "watching"
+                                                         : "not yet"},
+                          {"esp", counts.esp},
+                          {"ike", counts.ike},
+                          {"host", counts.host},
+                          {"clear", counts.clear}};
+    if (witness.latched())
+        out["first"] = guard_->sighting();
+    return out;
 }
 
 nlohmann::json Agent::tunnels() const {

@@ -75,19 +75,44 @@ Result<Gate> Gate::make(const Programs& programs) {
     for (const auto& ok :
          {adopt(out.gate_, "gate"), adopt(out.links_, "links"), adopt(out.host_addresses_, "host_addresses"),
           adopt(out.sas_, "sas"), adopt(out.tunnels_, "tunnels"), adopt(out.selectors_, "selectors"),
-          adopt(out.guarded_networks_, "guarded_networks")})
+          adopt(out.guarded_networks_, "guarded_networks"), adopt(out.essentials_, "essentials")})
         if (!ok)
             return tl::unexpected(ok.error());
     return out;
 }
 
-Status Gate::set_flags(bool esp_in_user_space, bool host_egress_open) {
-    std::uint32_t flags = 0;
-    if (esp_in_user_space)
-        flags |= PENSTOCK_ESP_USER;
-    if (host_egress_open)
-        flags |= PENSTOCK_HOST_EGRESS_OPEN;
-    return gate_.put(PENSTOCK_GATE_FLAGS, flags);
+Status Gate::set_flags(const Flags& flags) {
+    std::uint32_t bits = 0;
+    if (flags.esp_in_user_space)
+        bits |= PENSTOCK_ESP_USER;
+    if (flags.host_egress_open)
+        bits |= PENSTOCK_HOST_EGRESS_OPEN;
+    if (flags.dhcp_owned)
+        bits |= PENSTOCK_DHCP_OWNED;
+    return gate_.put(PENSTOCK_GATE_FLAGS, bits);
+}
+
+// Rule by rule, each as a whole: one that is gone ends the list only after the others have moved up.
+Status Gate::set_essentials(const std::vector<EssentialRule>& rules) {
+    for (std::uint32_t i = 0; i < PENSTOCK_MAX_ESSENTIALS; i++) {
+        const auto old = essentials_.find(i);
+        if (i >= rules.size()) {
+            if (auto ok = old ? essentials_.remove(i) : Status{}; !ok)
+                return ok;
+            continue;
+        }
+        penstock_essential one{};
+        one.address = to_abi(rules[i].network.address);
+        one.mask = mask_of(rules[i].network);
+        one.cgroup = rules[i].cgroup;
+        one.port = rules[i].port;
+        one.proto = rules[i].proto;
+        one.local = rules[i].local ? 1 : 0;
+        if (!old || std::memcmp(&one, &*old, sizeof one) != 0)
+            if (auto ok = essentials_.put(i, one); !ok)
+                return ok;
+    }
+    return {};
 }
 
 Status Gate::set_link(int ifindex, penstock_link_role role, unsigned l2_len) {

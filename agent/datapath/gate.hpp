@@ -17,11 +17,25 @@ struct RemoteNetwork {
     std::uint32_t tunnel = 0; // index, below PENSTOCK_MAX_TUNNELS
 };
 
+// What a service of the gateway may send.
+struct EssentialRule {
+    IpPrefix network;         // of the other side
+    std::uint64_t cgroup = 0; // v2 id
+    std::uint8_t proto = 0;   // IPPROTO_*
+    std::uint16_t port = 0;
+    bool local = false; // the port is the gateway's
+};
+
 class Gate {
 public:
     static Result<Gate> make(const Programs& programs);
 
-    Status set_flags(bool esp_in_user_space, bool host_egress_open);
+    struct Flags {
+        bool esp_in_user_space = false;
+        bool host_egress_open = false;
+        bool dhcp_owned = false; // by an essential
+    };
+    Status set_flags(const Flags& flags);
     // l2_len: 14 or 0
     Status set_link(int ifindex, penstock_link_role role, unsigned l2_len);
     void keep_links(const std::set<int>& ifindexes); // forgets all others
@@ -32,6 +46,9 @@ public:
 
     // Makes the map hold exactly these: networks of which no address is ever in clear on an uplink.
     Status set_guarded_networks(const std::set<IpPrefix>& networks);
+
+    // At most PENSTOCK_MAX_ESSENTIALS.
+    Status set_essentials(const std::vector<EssentialRule>& rules);
 
     Status set_tunnel(std::uint32_t tunnel, bool up);
     [[nodiscard]] bool tunnel_up(std::uint32_t tunnel) const;
@@ -53,6 +70,7 @@ private:
     TypedMap<std::uint32_t, penstock_tunnel> tunnels_;
     TypedMap<std::uint32_t, penstock_selector> selectors_;
     TypedMap<penstock_network, std::uint8_t> guarded_networks_;
+    TypedMap<std::uint32_t, penstock_essential> essentials_;
 };
 
 // The address of a map key, IPv4 out of ::ffff:0:0/96.

@@ -12,6 +12,7 @@
 #include <linux/magic.h>
 #include <memory>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 namespace penstock::datapath {
 namespace {
@@ -88,6 +89,42 @@ Status check_bpffs(const std::filesystem::path& folder) {
     return {};
 }
 
+using Skeleton = std::unique_ptr<penstock_bpf, SkeletonDeleter>;
+
+Result<Skeleton> open_and_load(const ProgramOptions& options, bool witness) {
+    Skeleton skeleton(penstock_bpf__open());
+    if (!skeleton)
+        return fail_errno("cannot open the BPF programs");
+    skeleton->rodata->mark_mask = options.marks.mask;
+    skeleton->rodata->mark_device = options.marks.device;
+    skeleton->rodata->mark_esp = options.marks.esp;
+    skeleton->rodata->mark_ike = options.marks.ike;
+    set_sizes(*skeleton, options);
+    bpf_program__set_autoload(skeleton->progs.witness, witness);
+
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, skeleton->obj) {
+        if (!is_own_map(map))
+            continue;
+        const auto pin = map_folder(options.bpffs) / bpf_map__name(map);
+        if (drop_pin_of_other_size(pin, map) && map == skeleton->maps.device_state) {
+            std::error_code ignored; // its inner maps hold as many flows a device as device_state did
+            std::filesystem::remove(map_folder(options.bpffs) / "flows_ipv6", ignored);
+        }
+        bpf_map__set_pin_path(map, pin.c_str());
+    }
+    last_warning.clear();
+    const int error = penstock_bpf__load(skeleton.get());
+    if (error == -ENOMEM)
+        return fail("no memory for the tables of " + std::to_string(options.device_capacity) +
+                        " devices; lower [policy] devices, or raise the memory limit of penstockd (MemoryMax=)",
+                    ENOMEM);
+    if (error != 0)
+        return fail_errno(
+            "the kernel refuses the BPF programs" + (last_warning.empty() ? "" : " (" + last_warning + ")"), -error);
+    return skeleton;
+}
+
 } // namespace
 
 const char* hook_name(Hook hook) {
@@ -121,49 +158,41 @@ Result<Programs> Programs::load(const ProgramOptions& options) {
     if (auto ok = check_bpffs(map_folder(options.bpffs)); !ok)
         return tl::unexpected(ok.error());
     libbpf_set_print(keep_warning);
-    std::unique_ptr<penstock_bpf, SkeletonDeleter> skeleton(penstock_bpf__open());
-    if (!skeleton)
-        return fail_errno("cannot open the BPF programs");
-
-    skeleton->rodata->mark_mask = options.marks.mask;
-    skeleton->rodata->mark_device = options.marks.device;
-    skeleton->rodata->mark_esp = options.marks.esp;
-    skeleton->rodata->mark_ike = options.marks.ike;
-    set_sizes(*skeleton, options);
-
-    bpf_map* map = nullptr;
-    bpf_object__for_each_map(map, skeleton->obj) {
-        if (!is_own_map(map))
-            continue;
-        const auto pin = map_folder(options.bpffs) / bpf_map__name(map);
-        if (drop_pin_of_other_size(pin, map) && map == skeleton->maps.device_state) {
-            std::error_code ignored; // its inner maps hold as many flows a device as device_state did
-            std::filesystem::remove(map_folder(options.bpffs) / "flows_ipv6", ignored);
-        }
-        bpf_map__set_pin_path(map, pin.c_str());
-    }
-    last_warning.clear();
-    const int error = penstock_bpf__load(skeleton.get());
-    if (error == -ENOMEM)
-        return fail("no memory for the tables of " + std::to_string(options.device_capacity) +
-                        " devices; lower [policy] devices, or raise the memory limit of penstockd (MemoryMax=)",
-                    ENOMEM);
-    if (error != 0)
-        return fail_errno(
-            "the kernel refuses the BPF programs" + (last_warning.empty() ? "" : " (" + last_warning + ")"), -error);
-
     Programs out;
     out.flows_per_device_ = options.flows_per_device;
     out.map_folder_ = map_folder(options.bpffs);
+    if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
+        out.no_witness_ = "this kernel does not describe its types (CONFIG_DEBUG_INFO_BTF)";
+    auto loaded = open_and_load(options, out.no_witness_.empty());
+    if (!loaded && loaded.error().code() != ENOMEM && out.no_witness_.empty()) {
+        // The four layers that stop frames do not wait for the one that looks.
+        out.no_witness_ = loaded.error().message();
+        loaded = open_and_load(options, false);
+    }
+    if (!loaded)
+        return tl::unexpected(loaded.error());
+    auto& skeleton = *loaded;
+    if (out.no_witness_.empty())
+        out.witness_ = Fd(fcntl(bpf_program__fd(skeleton->progs.witness), F_DUPFD_CLOEXEC, 3));
     for (const auto hook : kHooks) {
         const bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, hook_name(hook));
         out.programs_[hook] = Fd(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3));
     }
+    bpf_map* map = nullptr;
     bpf_object__for_each_map(map, skeleton->obj) {
         if (is_own_map(map))
             out.maps_[bpf_map__name(map)] = Fd(fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3));
     }
     return out;
+}
+
+Result<Fd> Programs::witness_fd() const {
+    if (!witness_)
+        return fail(no_witness_);
+    Fd fd(fcntl(witness_.get(), F_DUPFD_CLOEXEC, 3));
+    if (!fd)
+        return fail_errno("cannot duplicate the fd of the witness program");
+    return fd;
 }
 
 int Programs::program_fd(Hook hook) const { return programs_.at(hook).get(); }

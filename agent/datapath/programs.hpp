@@ -41,6 +41,8 @@ public:
 
     [[nodiscard]] int program_fd(Hook hook) const;
     [[nodiscard]] std::uint32_t flows_per_device() const { return flows_per_device_; }
+    // A new fd of the witness program; why there is none where the kernel cannot run it (layer 5 is then absent).
+    [[nodiscard]] Result<Fd> witness_fd() const;
     // A new fd of the map with this name.
     [[nodiscard]] Result<Fd> map_fd(const std::string& name) const;
 
@@ -52,6 +54,8 @@ public:
 private:
     std::filesystem::path map_folder_;
     std::map<Hook, Fd> programs_;
+    Fd witness_;
+    std::string no_witness_;
     std::map<std::string, Fd> maps_;
     std::uint32_t flows_per_device_ = 0;
 };

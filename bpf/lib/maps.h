@@ -59,6 +59,13 @@ struct {
 } selectors __weak SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, PENSTOCK_MAX_ESSENTIALS);
+    __type(key, __u32);
+    __type(value, struct penstock_essential);
+} essentials __weak SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_LPM_TRIE);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, PENSTOCK_MAX_NETWORKS);

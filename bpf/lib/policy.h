@@ -14,6 +14,9 @@ INLINE __u32 gate_entry(__u32 entry) {
 /* The generation is read once a packet; everything else of the policy hangs on it. */
 INLINE __u32 read_generation(void) { return gate_entry(PENSTOCK_GATE_GENERATION); }
 
+/* Layer 5 saw a frame in clear. */
+INLINE int is_latched(void) { return gate_entry(PENSTOCK_GATE_LATCH) != 0; }
+
 INLINE __u32 gate_flags(void) { return gate_entry(PENSTOCK_GATE_FLAGS); }
 
 INLINE void* policy_of(__u32 generation) {

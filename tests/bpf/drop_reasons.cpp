@@ -20,7 +20,8 @@ struct Example {
 
 void no_policy(Gateway& gateway) { gateway.forget_policy(0); }
 void unregister_uplink(Gateway& gateway) { gateway.gate.keep_links({gateway.lan, gateway.tun}); }
-void kernel_esp(Gateway& gateway) { must(gateway.gate.set_flags(false, false)); }
+void latch(Gateway& gateway) { gateway.set_latch(1); }
+void kernel_esp(Gateway& gateway) { must(gateway.gate.set_flags({})); }
 
 void deny(Gateway& gateway) {
     auto tables = Gateway::policy();
@@ -122,6 +123,7 @@ std::map<int, Example> examples() {
         {PENSTOCK_DROP_NOT_TLS, {Hook::lan_ingress, tcp4 / Payload{}, tcp6 / Payload{}, 0, require_tls}},
         {PENSTOCK_DROP_RATE, {Hook::lan_ingress, tcp4, tcp6, 0, spend_rate}},
         {PENSTOCK_DROP_WRONG_LAN, {Hook::lan_ingress, tcp4, tcp6, 0, bind_elsewhere}},
+        {PENSTOCK_DROP_LATCHED, {Hook::lan_ingress, tcp4, tcp6, 0, latch}},
     };
 }
 

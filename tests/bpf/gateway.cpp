@@ -63,6 +63,7 @@ Gateway::Gateway(Maps maps)
       counters(must(datapath::Counters::make(programs))) {
     // What the gateway before this one left behind.
     forget_policy(0);
+    set_latch(0);
     gate.keep_links({});
     for (const auto& sa : gate.sas())
         must(gate.remove_sa(sa.destination, sa.spi));
@@ -76,7 +77,7 @@ Gateway::Gateway(Maps maps)
     raw = ifindex_of("raw0");
     tun = ifindex_of("tun0");
     other = ifindex_of("other0");
-    must(gate.set_flags(true, false));
+    must(gate.set_flags({.esp_in_user_space = true}));
     must(gate.set_link(lan, PENSTOCK_LINK_LAN, 14));
     must(gate.set_link(wan, PENSTOCK_LINK_UPLINK, 14));
     must(gate.set_link(raw, PENSTOCK_LINK_UPLINK, 0));
@@ -134,6 +135,13 @@ void Gateway::enforce_rules(std::vector<datapath::Rule> rules) {
     auto tables = policy();
     tables.blocks[0].rules = std::move(rules);
     enforce(tables);
+}
+
+void Gateway::set_latch(std::uint32_t latch) const {
+    const auto map = must(programs.map_fd("gate"));
+    const std::uint32_t entry = PENSTOCK_GATE_LATCH;
+    if (bpf_map_update_elem(map.get(), &entry, &latch, BPF_ANY) != 0)
+        throw std::runtime_error("cannot write the map gate");
 }
 
 void Gateway::forget_policy(std::uint32_t flags) {

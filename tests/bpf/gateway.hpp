@@ -60,6 +60,8 @@ struct Gateway {
     // What uplink() says of a packet that was forwarded from lan0.
     std::string uplink_forwarded(const Bytes& frame, std::uint32_t mark = 0);
 
+    // What the witness does when it sees a frame in clear (1), and the operator after that (0).
+    void set_latch(std::uint32_t latch) const;
     // As after boot: programs attached, nothing loaded yet.
     void forget_policy(std::uint32_t flags);
     // The policy that the constructor puts in force.

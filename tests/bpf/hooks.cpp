@@ -1,11 +1,10 @@
 // Attaching, replacing and adopting, with real frames on a veth pair: the far end's capture is the witness.
 #include "agent/datapath/hooks.hpp"
 #include "tests/bpf/gateway.hpp"
+#include "tests/bpf/wire.hpp"
 
 #include <bpf/bpf.h>
-#include <linux/if_packet.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -24,39 +23,6 @@ using datapath::Hooks;
 const Ethernet kOut{.source = "02:00:00:00:00:a1", .destination = "02:00:00:00:00:a2"};
 const Bytes kForbidden = kOut / IPv4{"192.0.2.1", "203.0.113.10"} / Tcp{} / Payload{};
 const Bytes kEsp = kOut / IPv4{"192.0.2.1", "192.0.2.2"} / Esp{} / Payload{};
-
-// A raw socket on one interface.
-class Wire {
-public:
-    explicit Wire(const std::string& interface, std::uint32_t mark = 0)
-        : fd_(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(3 /* ETH_P_ALL */))) {
-        sockaddr_ll where{};
-        where.sll_family = AF_PACKET;
-        where.sll_protocol = htons(3);
-        where.sll_ifindex = ifindex_of(interface);
-        BOOST_REQUIRE(bind(fd_.get(), reinterpret_cast<const sockaddr*>(&where), sizeof where) == 0);
-        const int buffer = 8 << 20;
-        BOOST_REQUIRE(setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof buffer) == 0);
-        BOOST_REQUIRE(setsockopt(fd_.get(), SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0);
-    }
-    // False: the kernel dropped it on the way out.
-    bool send(const Bytes& frame) const { return ::send(fd_.get(), frame.data(), frame.size(), 0) >= 0; } // NOLINT
-    // How many frames like this one arrived, until none does for 100 ms.
-    [[nodiscard]] int received(const Bytes& frame) const {
-        int count = 0;
-        pollfd ready{.fd = fd_.get(), .events = POLLIN, .revents = 0};
-        while (poll(&ready, 1, 100) == 1) {
-            Bytes got(2048);
-            const auto size = recv(fd_.get(), got.data(), got.size(), 0);
-            got.resize(static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
-            count += got == frame ? 1 : 0;
-        }
-        return count;
-    }
-
-private:
-    Fd fd_;
-};
 
 // IDs of all programs on a hook, ours or not.
 std::size_t programs_on(const Hooks& hooks, int ifindex, bool ingress) {

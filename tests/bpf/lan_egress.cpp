@@ -87,7 +87,7 @@ BOOST_AUTO_TEST_CASE(drops_replies_that_no_tunnel_decrypted) {
         BOOST_TEST(from(gateway.other, frame) == "not_decrypted");
         BOOST_TEST(from(gateway.tun, frame) == "pass");
     }
-    must(gateway.gate.set_flags(false, false)); // the kernel's ESP has no TUN
+    must(gateway.gate.set_flags({})); // the kernel's ESP has no TUN
     BOOST_TEST(from(gateway.tun, reply) == "not_decrypted");
     BOOST_TEST(from(gateway.tun, reply6) == "not_decrypted");
 }

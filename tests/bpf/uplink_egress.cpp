@@ -33,8 +33,8 @@ void check(const std::vector<Sent>& cases) {
     }
 }
 
-void kernel_esp(Gateway& gateway) { must(gateway.gate.set_flags(false, false)); }
-void open_egress(Gateway& gateway) { must(gateway.gate.set_flags(false, true)); }
+void kernel_esp(Gateway& gateway) { must(gateway.gate.set_flags({})); }
+void open_egress(Gateway& gateway) { must(gateway.gate.set_flags({.host_egress_open = true})); }
 
 Packet raw_ip(Layer ip, Layer next) { return Packet(std::move(ip)) / std::move(next); }
 
@@ -59,7 +59,7 @@ BOOST_AUTO_TEST_CASE(drops_everything_with_the_devices_mark) {
 BOOST_AUTO_TEST_CASE(drops_forwarded_packets_that_lost_their_mark) {
     Gateway gateway;
     for (const bool open : {false, true}) {
-        must(gateway.gate.set_flags(false, open));
+        must(gateway.gate.set_flags({.host_egress_open = open}));
         BOOST_TEST(gateway.uplink_forwarded(kOut / IPv4{} / Tcp{}) == "device_clear");
         BOOST_TEST(gateway.uplink_forwarded(kOut / IPv6{} / Tcp{}) == "device_clear");
         BOOST_TEST(gateway.uplink_forwarded(kOut / IPv4{"192.0.2.1", "198.51.100.1"} / Tcp{}) == "device_clear");
@@ -273,6 +273,20 @@ BOOST_AUTO_TEST_CASE(drops_other_ethertypes_and_vlan_tags) {
                {"EAPOL", Ethernet{.type = 0x888e} / Payload{}, mark, "ethertype"},
                {"spanning tree", Ethernet{.type = 0x0026} / Payload{}, mark, "ethertype"},
                {"MPLS", Ethernet{.type = 0x8847} / Payload{}, mark, "ethertype"}});
+}
+
+BOOST_AUTO_TEST_CASE(lets_no_esp_out_once_the_witness_saw_a_frame_in_clear) {
+    const auto latch = [](Gateway& gateway) { gateway.set_latch(1); };
+    const auto kernel = [](Gateway& gateway) { kernel_esp(gateway), gateway.set_latch(1); };
+    const IPv4 later{.source = "192.0.2.1", .destination = "192.0.2.2", .protocol = 50, .fragment_offset = 100};
+    check({{"kernel ESP", kOut / kToPeer / Esp{} / Payload{}, kEspMark, "latched", kernel},
+           {"in UDP", kOut / kToPeer6 / Udp{4500, 4500} / Esp{}, kEspMark, "latched", kernel},
+           {"a fragment", kOut / later / Payload{}, kEspMark, "latched", kernel},
+           {"ESP of user space", kOut / kToPeer / Udp{4500, 4500} / Esp{}, kIkeMark, "latched", latch},
+           {"IKE", kOut / kToPeer / Udp{500, 500} / Payload{}, kIkeMark, "pass", latch},
+           {"IKE at 4500", kOut / kToPeer / Udp{4500, 4500} / Payload{{0, 0, 0, 0, 1}}, kIkeMark, "pass", latch},
+           {"ARP", kOut / Arp{.sender = "192.0.2.1", .target = "192.0.2.2"}, 0, "pass", latch},
+           {"a device in clear", kOut / IPv4{} / Tcp{}, kDeviceMark, "device_clear", latch}});
 }
 
 BOOST_AUTO_TEST_CASE(judges_raw_ip_links_the_same) {

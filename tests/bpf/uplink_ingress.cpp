@@ -20,7 +20,7 @@ void check(const std::vector<Received>& cases) {
     for (const auto& c : cases) {
         Gateway gateway;
         for (const bool user_esp : {true, false}) {
-            must(gateway.gate.set_flags(user_esp, false));
+            must(gateway.gate.set_flags({.esp_in_user_space = user_esp}));
             const auto verdict = gateway.from_uplink(c.packet);
             BOOST_TEST(verdict == c.verdict, c.name << ": " << verdict << ", expected " << c.verdict);
         }

@@ -16,7 +16,8 @@ from lab.stage import READINGS4, READINGS6, Row, Stage
 from lab.system import wait_until
 from lab.topology import CAMERA, CLOUD4, ISP_MAC, THERMOSTAT, UPLINK4, UPLINK_MAC
 from lab.witness import Judge
-from outcome import Failed, Skip, must
+from latch import a_frame_in_clear_latches_the_gate
+from services import essentials_work_for_their_owner_only
 from uplink import forged_frames_from_the_uplink_reach_nobody
 
 RESIDENT_LIMIT_KIB = 20 * 1024
@@ -123,6 +124,7 @@ def status_tells_the_truth(stage: Stage) -> None:
     verdict, status, tunnel = lab.since(place), agent.json("status"), agent.tunnel()
     must(status["gate"]["state"] == "closed", f"gate: {status['gate']}")
     must(status["policy"]["version"] == lab.bundles.version, f"policy: {status['policy']}, pushed {lab.bundles.version}")
+    must(status["gate"]["witness"].get("clear") == 0, f"witness: {status['gate']['witness']}")
     must(status["devices"] == 3, f"devices: {status['devices']}")
     must(tunnel["esp"] == ("kernel" if lab.kernel_esp else "user"), f"esp: {tunnel['esp']}")
     must(tunnel["peer"].startswith(CLOUD4), f"peer: {tunnel['peer']}")
@@ -204,6 +206,8 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "rekey_loses_nothing": rekey_loses_nothing,
     "nothing_comes_in_but_from_the_tunnel": nothing_comes_in_but_from_the_tunnel,
     "forged_frames_from_the_uplink_reach_nobody": forged_frames_from_the_uplink_reach_nobody,
+    "essentials_work_for_their_owner_only": essentials_work_for_their_owner_only,
+    "a_frame_in_clear_latches_the_gate": a_frame_in_clear_latches_the_gate,
     "kill_9_of_penstockd": as_case(scenes.kill_penstockd),
     "kill_9_of_penstock_ike": as_case(scenes.kill_penstock_ike),
     "right_taken_away_in_mid_flow": as_case(scenes.right_taken_away),

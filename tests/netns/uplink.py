@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 import time
 
+from expect import must
 from lab import frames, probe
 from lab.capture import Capture
 from lab.frames import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, ICMP, ICMPV6, UDP, ethernet, ip_bytes, ipv4, ipv6, mac_bytes
 from lab.stage import READINGS4, READINGS6, Stage
 from lab.topology import GATEWAY_LAN4, GATEWAY_LAN_MAC, ISP4, ISP_MAC, TELEMETRY4, THERMOSTAT, UPLINK4, UPLINK6, UPLINK_MAC
-from outcome import must
 
 _CLOSED_PORT = 9999
 _EACH = 5

@@ -1,0 +1,70 @@
+// Layer 5 of the guard: the witness program and what it saw.
+#include "agent/core/guard.hpp"
+
+#include <cstdio>
+
+namespace penstock::core {
+namespace {
+
+// Longer than a frame waits in any queue.
+constexpr auto kUnderWay = std::chrono::seconds(1);
+
+} // namespace
+
+void Guard::attach_witness() {
+    const auto done = witness_.attach();
+    const auto problem = done ? "" : done.error().message();
+    if (done)
+        events_.add(log::Level::info, "witness_attached", {});
+    else if (problem != witness_problem_)
+        events_.add(log::Level::error, "witness_problem", {{"why", problem}});
+    witness_problem_ = problem;
+    replace_witness_ = !done;
+}
+
+// It looks once the layers have stood for a while: what was on its way before them is no leak of theirs. Its own
+// absence is said and stops nothing; what it saw does.
+Status Guard::put_up_witness(bool layers_stand) {
+    if (!witness_.absent().empty())
+        return {};
+    if (replace_witness_ || !witness_.attached())
+        attach_witness();
+    const auto now = std::chrono::steady_clock::now();
+    if (!layers_stand)
+        stood_since_.reset();
+    else if (!stood_since_)
+        stood_since_ = now;
+    if (!witness_.watching() && stood_since_ && now - *stood_since_ >= kUnderWay)
+        if (auto ok = witness_.watch(); !ok)
+            return ok;
+
+    const bool latched = witness_.latched();
+    if (latched && !latch_told_)
+        events_.add(log::Level::error, "frame_in_clear", {{"frame", sighting()}});
+    latch_told_ = latched;
+    if (latched)
+        return fail("the witness saw a frame of a device in clear (" + sighting() +
+                    "); find out how it came there, then: penstock guard clear-witness");
+    return {};
+}
+
+std::string Guard::sighting() const {
+    const auto first = witness_.first();
+    if (!first)
+        return "";
+    const auto* link = network_.find(first->ifindex);
+    char ethertype[8];
+    std::snprintf(ethertype, sizeof ethertype, "0x%04x", first->ethertype);
+    return first->source.str() + " to " + first->destination.str() + ", ethertype " + ethertype + ", protocol " +
+           std::to_string(first->proto) + ", on " +
+           (link != nullptr ? link->name : "interface " + std::to_string(first->ifindex)) +
+           (first->forwarded ? ", forwarded" : ", sent by the gateway");
+}
+
+Status Guard::clear_witness() {
+    if (auto ok = witness_.clear(); !ok)
+        return ok;
+    return reconcile();
+}
+
+} // namespace penstock::core
