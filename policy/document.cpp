@@ -3,6 +3,7 @@
 #include "policy/text.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace penstock::policy {
 
@@ -103,9 +104,21 @@ Status DocumentBuilder::close() {
 }
 
 Status DocumentBuilder::check_duplicates(const Document::Node& map) const {
+    const std::string_view text = document_.text_;
+    std::array<std::string_view, 8> few;
+    if (map.count <= few.size()) { // nearly all maps are small: compare every two
+        std::size_t have = 0;
+        bool unique = true;
+        for (auto i = map.first; i != Document::kNone; i = document_.nodes_[i].next) {
+            const auto key = text.substr(document_.nodes_[i].key_at, document_.nodes_[i].key_size);
+            unique = unique && std::find(few.begin(), few.begin() + have, key) == few.begin() + have;
+            few[have++] = key;
+        }
+        if (unique)
+            return {};
+    }
     std::vector<std::string_view> keys;
     keys.reserve(map.count);
-    const std::string_view text = document_.text_;
     for (auto i = map.first; i != Document::kNone; i = document_.nodes_[i].next)
         keys.push_back(text.substr(document_.nodes_[i].key_at, document_.nodes_[i].key_size));
     std::ranges::sort(keys);

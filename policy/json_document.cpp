@@ -1,8 +1,11 @@
-// JSON into a Document: nlohmann's SAX parser, stopped at the first limit.
+// JSON into a Document. What simdjson takes is taken; what it refuses, or what could cost it much memory, is read once
+// more by nlohmann's SAX parser, which stops at the first limit and knows where.
 #include "policy/document.hpp"
 
 #include <nlohmann/json.hpp>
+#include <simdjson.h>
 
+#include <algorithm>
 #include <string>
 
 namespace penstock::policy {
@@ -60,6 +63,68 @@ private:
     }
 };
 
+Status add(simdjson::dom::element element, DocumentBuilder& builder) {
+    using Type = simdjson::dom::element_type;
+    std::int64_t integer = 0;
+    switch (element.type()) {
+    case Type::OBJECT: {
+        if (auto ok = builder.open(Kind::map, 0); !ok)
+            return ok;
+        for (const auto field : simdjson::dom::object(element)) {
+            if (auto ok = builder.key(field.key, 0); !ok)
+                return ok;
+            if (auto ok = add(field.value, builder); !ok)
+                return ok;
+        }
+        return builder.close();
+    }
+    case Type::ARRAY: {
+        if (auto ok = builder.open(Kind::list, 0); !ok)
+            return ok;
+        for (const auto item : simdjson::dom::array(element))
+            if (auto ok = add(item, builder); !ok)
+                return ok;
+        return builder.close();
+    }
+    case Type::STRING:
+        return builder.scalar(Kind::text, std::string_view(element), 0);
+    case Type::INT64:
+        integer = std::int64_t(element);
+        return builder.scalar(integer < 0 ? Kind::other : Kind::number, std::to_string(integer), 0);
+    case Type::UINT64:
+        return builder.scalar(Kind::number, std::to_string(std::uint64_t(element)), 0);
+    case Type::DOUBLE:
+        return builder.scalar(Kind::other, "a fraction", 0);
+    case Type::BOOL:
+        return builder.scalar(Kind::other, bool(element) ? "true" : "false", 0);
+    case Type::NULL_VALUE:
+        break;
+    }
+    return builder.scalar(Kind::other, "null", 0);
+}
+
+// simdjson reads the whole text into 16 bytes a value before we see a limit: values are counted first, by what must
+// stand before each.
+bool is_moderate(std::string_view bytes) {
+    const auto marks =
+        std::ranges::count_if(bytes, [](char c) { return c == ',' || c == ':' || c == '[' || c == '{'; });
+    return static_cast<std::uint64_t>(marks) < kMaxValues.value;
+}
+
+// False: let the other one look at it.
+bool parse_fast(std::string_view bytes, Limit text_limit, Document& out) {
+    simdjson::dom::parser parser;
+    simdjson::dom::element root;
+    if (!is_moderate(bytes) || parser.allocate(bytes.size(), kMaxDepth.value + 1) != simdjson::SUCCESS ||
+        parser.parse(bytes.data(), bytes.size()).get(root) != simdjson::SUCCESS)
+        return false;
+    DocumentBuilder builder(text_limit);
+    if (!add(root, builder) || !builder.complete())
+        return false;
+    out = builder.take();
+    return true;
+}
+
 } // namespace
 
 Result<Document> parse_json(std::string_view bytes, std::string_view what, Limit text_limit) {
@@ -68,6 +133,8 @@ Result<Document> parse_json(std::string_view bytes, std::string_view what, Limit
         return fail(std::string(what) + ": holds a NUL at byte " + std::to_string(nul));
     if (bytes.empty()) // the parser's own sentence for this differs between its versions
         return fail(std::string(what) + ": ends too early (cut off?) at byte 0");
+    if (Document document; parse_fast(bytes, text_limit, document))
+        return document;
     Handler handler(text_limit);
     const bool ok = Json::sax_parse(bytes.begin(), bytes.end(), &handler, Json::input_format_t::json, /*strict=*/true);
     if (!ok || !handler.builder.complete())

@@ -15,13 +15,17 @@ namespace {
 template <class T> std::vector<std::uint32_t> order_by_name(const std::vector<T>& items) {
     std::vector<std::uint32_t> order(items.size());
     std::iota(order.begin(), order.end(), 0U);
-    std::ranges::sort(order, [&](std::uint32_t a, std::uint32_t b) {
+    const auto before = [&](std::uint32_t a, std::uint32_t b) {
         return std::tie(items[a].name, items[a].at, a) < std::tie(items[b].name, items[b].at, b);
-    });
+    };
+    if (!std::ranges::is_sorted(order, before)) // a payload's are
+        std::ranges::sort(order, before);
     return order;
 }
 
 template <class T> void reorder(std::vector<T>& items, const std::vector<std::uint32_t>& order) {
+    if (std::ranges::is_sorted(order))
+        return;
     std::vector<T> sorted;
     sorted.reserve(items.size());
     for (const auto index : order)

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <utility>
 
 namespace penstock::policy {
 
@@ -14,24 +16,31 @@ Status PolicyReader::check_device_identities() const {
                      first.at, second.at);
     };
     struct Owned {
-        std::array<std::uint8_t, 16> bytes;
+        std::uint64_t high, low; // in an order that is fast to compare, and no other
         const Device* device;
+        [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> key() const { return {high, low}; }
+        static Owned of(const std::array<std::uint8_t, 16>& bytes, const Device* device) {
+            Owned out{0, 0, device};
+            std::memcpy(&out.high, bytes.data(), 8);
+            std::memcpy(&out.low, bytes.data() + 8, 8);
+            return out;
+        }
     };
     std::vector<Owned> macs, addresses;
     for (const Device& device : policy_.devices) {
-        Owned mac{{}, &device};
-        std::ranges::copy(device.mac.bytes, mac.bytes.begin());
-        macs.push_back(mac);
+        std::array<std::uint8_t, 16> mac{};
+        std::ranges::copy(device.mac.bytes, mac.begin());
+        macs.push_back(Owned::of(mac, &device));
         for (const IpAddress& address : device.addresses)
-            addresses.push_back({address.mapped(), &device});
+            addresses.push_back(Owned::of(address.mapped(), &device));
     }
-    std::ranges::sort(macs, {}, &Owned::bytes);
-    std::ranges::sort(addresses, {}, &Owned::bytes);
-    if (const auto same = std::ranges::adjacent_find(macs, {}, &Owned::bytes); same != macs.end())
+    std::ranges::sort(macs, {}, &Owned::key);
+    std::ranges::sort(addresses, {}, &Owned::key);
+    if (const auto same = std::ranges::adjacent_find(macs, {}, &Owned::key); same != macs.end())
         return conflict("the MAC " + same->device->mac.str(), *same->device, *same[1].device);
-    if (const auto same = std::ranges::adjacent_find(addresses, {}, &Owned::bytes); same != addresses.end()) {
+    if (const auto same = std::ranges::adjacent_find(addresses, {}, &Owned::key); same != addresses.end()) {
         for (const IpAddress& address : same->device->addresses)
-            if (address.mapped() == same->bytes)
+            if (Owned::of(address.mapped(), nullptr).key() == same->key())
                 return conflict("the address " + address.str(), *same->device, *same[1].device);
     }
     // A service is behind the tunnel and a device is on the LAN: one address cannot be both.
@@ -40,8 +49,9 @@ Status PolicyReader::check_device_identities() const {
             const IpPrefix& prefix = peer.prefix;
             if (peer.kind != Peer::Kind::prefix || prefix.length != prefix.address.bits())
                 continue;
-            const auto found = std::ranges::lower_bound(addresses, prefix.address.mapped(), {}, &Owned::bytes);
-            if (found != addresses.end() && found->bytes == prefix.address.mapped())
+            const auto wanted = Owned::of(prefix.address.mapped(), nullptr).key();
+            const auto found = std::ranges::lower_bound(addresses, wanted, {}, &Owned::key);
+            if (found != addresses.end() && found->key() == wanted)
                 return wrong(found->device->at, "devices." + found->device->name + ": the address " +
                                                     prefix.address.str() + " is also where services." + service.name +
                                                     " is reached; one of the two is wrong");

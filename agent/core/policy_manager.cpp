@@ -270,6 +270,8 @@ void PolicyManager::check_windows() {
         if (job->status)
             job->status = store_.commit();
         job->done = job->status.has_value();
+        if (job->done)
+            (void)store_.retire(); // as in put_in_force()
     };
     worker_.post(work, [this, job] {
         switching_ = false;

@@ -40,19 +40,34 @@ Result<std::string> base64_decode(std::string_view text) {
     if (text.size() % 4 != 0)
         return fail("is not base64: its length is not a multiple of four");
     const std::size_t padding = text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0;
-    std::string out;
-    out.reserve(text.size() / 4 * 3);
-    std::uint32_t bits = 0;
-    for (std::size_t i = 0; i < text.size() - padding; i++) {
-        const auto value = kValues[static_cast<unsigned char>(text[i])];
-        if (value < 0)
-            return fail("is not base64: character " + std::to_string(i) + " is none of A-Z a-z 0-9 + /");
-        bits = bits << 6 | static_cast<std::uint32_t>(value);
-        if (i % 4 != 0)
-            out += static_cast<char>(bits >> (6 - i % 4 * 2));
-        if (i % 4 == 3)
-            bits = 0;
+    std::string out(text.size() / 4 * 3, '\0');
+    std::size_t at = 0;
+    const std::size_t end = text.size() - padding, whole = end / 4 * 4;
+    const auto value = [&](std::size_t i) { return static_cast<int>(kValues[static_cast<unsigned char>(text[i])]); };
+    const auto wrong = [&](std::size_t i) {
+        while (value(i) >= 0)
+            i++;
+        return fail("is not base64: character " + std::to_string(i) + " is none of A-Z a-z 0-9 + /");
+    };
+    for (std::size_t i = 0; i < whole; i += 4) {
+        const int group = value(i) << 18 | value(i + 1) << 12 | value(i + 2) << 6 | value(i + 3);
+        if (group < 0)
+            return wrong(i);
+        out[at++] = static_cast<char>(group >> 16);
+        out[at++] = static_cast<char>(group >> 8);
+        out[at++] = static_cast<char>(group);
     }
+    int bits = 0;
+    for (std::size_t i = whole; i < end; i++) {
+        if (value(i) < 0)
+            return wrong(i);
+        bits = bits << 6 | value(i);
+    }
+    if (padding != 0)
+        out[at++] = static_cast<char>(padding == 2 ? bits >> 4 : bits >> 10);
+    if (padding == 1)
+        out[at++] = static_cast<char>(bits >> 2);
+    out.resize(at);
     // What is left over of the last character must be zero: 4 bits before "==", 2 before "=".
     if ((padding == 2 && (bits & 15) != 0) || (padding == 1 && (bits & 3) != 0))
         return fail("is not base64: bits are set behind its last byte");
