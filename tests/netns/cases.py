@@ -9,6 +9,7 @@ from pathlib import Path
 
 import healing
 from expect import must
+from hours import rights_keep_hours
 from lab import probe, sabotage, scenes, strongswan
 from lab.frames import ETH_P_IP, ethernet, ipv4, udp_frame
 from lab.lab import Lab
@@ -211,6 +212,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "kill_9_of_penstockd": as_case(scenes.kill_penstockd),
     "kill_9_of_penstock_ike": as_case(scenes.kill_penstock_ike),
     "right_taken_away_in_mid_flow": as_case(scenes.right_taken_away),
+    "rights_keep_hours": rights_keep_hours,
     "bad_bundles_refused": as_case(scenes.bad_bundles),
     **healing.CASES,
     "witness_sees_an_open_gate": witness_sees_an_open_gate,
