@@ -95,6 +95,22 @@ def tables_fit_eighty_columns(desk: Desk) -> None:
         must("\033" not in said.out, f"{command}: colours although it is no terminal")
 
 
+def status_again_and_again(desk: Desk) -> None:
+    """`status --watch` goes on, also while the agent is away; with --json one object a line."""
+    desk.running()
+    command = [str(desk.agent.binaries / "penstock"), "--socket", str(desk.agent.run_dir / "control.sock"), "status", "--watch", "--interval", "0.2"]
+    watch = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True)
+    wait_until(lambda: False, 1.0)
+    desk.agent.stop()
+    wait_until(lambda: False, 0.6 * desk.lab.slowness)
+    desk.restart()
+    wait_until(lambda: False, 0.6 * desk.lab.slowness)
+    watch.terminate()
+    answers = [json.loads(line)["ok"] for line in watch.communicate(timeout=10)[0].splitlines()]
+    must(answers[0] and not all(answers) and answers[-1], f"not up, away, up again: {answers}")
+    desk.passes()
+
+
 def drops_are_summed_up(desk: Desk) -> None:
     """Hundreds of drops a second are a few lines; a program that asks for JSON gets each."""
     desk.running()
@@ -113,4 +129,4 @@ def drops_are_summed_up(desk: Desk) -> None:
 
 
 CASES: dict[str, Case] = {f"command_line_{case.__name__}": case for case in (
-    json_is_as_documented, json_of_a_failure, tables_fit_eighty_columns, drops_are_summed_up)}
+    json_is_as_documented, json_of_a_failure, tables_fit_eighty_columns, status_again_and_again, drops_are_summed_up)}
