@@ -3,6 +3,7 @@
 #include "agent/base/log.hpp"
 #include "agent/control/server.hpp"
 #include "agent/core/agent.hpp"
+#include "agent/core/arm.hpp"
 #include "agent/core/machine.hpp"
 #include "agent/core/preflight.hpp"
 
@@ -90,6 +91,11 @@ int main(int argc, char** argv) {
     app.set_version_flag("--version", PENSTOCK_VERSION);
     app.add_option("--config", file, "configuration file")->capture_default_str();
     app.add_option("--check-config", check, "check this configuration file and exit; changes nothing");
+    auto* guard = app.add_subcommand("guard", "the gate without the agent")->fallthrough();
+    guard->require_subcommand(1);
+    const auto* arm =
+        guard->add_subcommand("arm", "put up the gate from the configuration alone, before the network, and exit")
+            ->fallthrough();
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -102,7 +108,7 @@ int main(int argc, char** argv) {
         std::cerr << "penstockd: " << config.error().message() << "\n";
         return 1;
     }
-    if (auto ok = run(std::move(*config)); !ok) {
+    if (auto ok = arm->parsed() ? core::arm(*config) : run(std::move(*config)); !ok) {
         log::error("failed", {{"why", ok.error().message()}});
         std::cerr << "penstockd: " << ok.error().message() << "\n";
         return 1;

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 namespace penstock {
@@ -82,6 +83,17 @@ Status write_file_atomically(const std::filesystem::path& path, std::string_view
                                : fail_errno(context);
     }
     return sync_folder(folder) ? Status{} : fail_errno(context);
+}
+
+Result<Fd> lock_folder(const std::filesystem::path& path) {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    Fd folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!folder)
+        return fail_errno("cannot open " + path.string());
+    if (flock(folder.get(), LOCK_EX | LOCK_NB) != 0)
+        return fail_errno("cannot lock " + path.string());
+    return folder;
 }
 
 } // namespace penstock

@@ -1,6 +1,7 @@
 // Whole files: read with a limit, written so that a crash leaves the old or the new one and never half of either.
 #pragma once
 
+#include "agent/base/fd.hpp"
 #include "agent/base/result.hpp"
 
 #include <cstddef>
@@ -19,5 +20,9 @@ enum class Existing { replace, refuse }; // refuse: EEXIST
 // is for new files and does not heed the umask.
 Status write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode = 0600,
                              Existing existing = Existing::replace);
+
+// Makes the folder if it is not there, and holds it (flock) until the descriptor is closed or the process ends.
+// EWOULDBLOCK: another process holds it.
+Result<Fd> lock_folder(const std::filesystem::path& path);
 
 } // namespace penstock

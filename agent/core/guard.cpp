@@ -1,9 +1,11 @@
 #include "agent/core/guard.hpp"
 
+#include "agent/base/file.hpp"
 #include "agent/core/base_policies.hpp"
 #include "agent/core/sysctls.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <linux/rtnetlink.h>
 
 namespace penstock::core {
@@ -12,6 +14,11 @@ Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& event
     const auto marks = datapath::Marks::from_mask(config.mark_mask);
     if (!marks)
         return tl::unexpected(marks.error());
+    auto lock = lock_folder(config.bpffs);
+    if (!lock)
+        return lock.error().code() == EWOULDBLOCK
+                   ? fail("another penstockd guards this machine: it holds " + config.bpffs.string())
+                   : tl::unexpected(lock.error());
     auto programs =
         datapath::Programs::load({.bpffs = config.bpffs, .marks = *marks, .device_capacity = config.device_capacity});
     if (!programs)
@@ -31,9 +38,9 @@ Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& event
     auto witness = datapath::Witness::make(*programs, config.bpffs);
     if (!witness)
         return tl::unexpected(witness.error());
-    return std::unique_ptr<Guard>(new Guard(config, events, repairs, std::move(*programs), std::move(*hooks),
-                                            std::move(*gate), std::move(*policies), std::move(*counters),
-                                            std::move(*witness), *marks));
+    return std::unique_ptr<Guard>(new Guard(config, events, repairs, std::move(*lock), std::move(*programs),
+                                            std::move(*hooks), std::move(*gate), std::move(*policies),
+                                            std::move(*counters), std::move(*witness), *marks));
 }
 
 Status Guard::set_esp(bool user_esp, const std::string& tun) {
@@ -200,7 +207,14 @@ Status Guard::put_up_layers() {
     return first;
 }
 
-Status Guard::arm() { return put_up(false); }
+Status Guard::arm() {
+    // A machine that boots: nothing is forwarded until all layers stand and penstockd is there. Where tunnels of a
+    // predecessor carry traffic, it goes on.
+    if (policies_.generation() == 0)
+        if (auto ok = forward(false); !ok)
+            return ok;
+    return put_up(false);
+}
 Status Guard::reconcile() { return put_up(true); }
 
 Status Guard::put_up(bool then_forward) {

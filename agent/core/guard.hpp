@@ -25,7 +25,8 @@ namespace penstock::core {
 
 class Guard {
 public:
-    // Loads the programs and adopts the pinned maps. Nothing is attached yet.
+    // Loads the programs and adopts the pinned maps. Nothing is attached yet. An error if another process has done so
+    // and lives.
     static Result<std::unique_ptr<Guard>> make(const Config& config, EventLog& events, Repairs& repairs);
 
     // Which ESP, and the TUN it comes out of ("" if none).
@@ -63,12 +64,12 @@ public:
     const datapath::Marks& marks() const { return marks_; }
 
 private:
-    Guard(const Config& config, EventLog& events, Repairs& repairs, datapath::Programs programs, datapath::Hooks hooks,
-          datapath::Gate gate, datapath::PolicyStore policies, datapath::Counters counters, datapath::Witness witness,
-          datapath::Marks marks)
-        : config_(config), events_(events), repairs_(repairs), programs_(std::move(programs)), hooks_(std::move(hooks)),
-          gate_(std::move(gate)), policies_(std::move(policies)), counters_(std::move(counters)),
-          witness_(std::move(witness)), marks_(marks) {}
+    Guard(const Config& config, EventLog& events, Repairs& repairs, Fd lock, datapath::Programs programs,
+          datapath::Hooks hooks, datapath::Gate gate, datapath::PolicyStore policies, datapath::Counters counters,
+          datapath::Witness witness, datapath::Marks marks)
+        : config_(config), events_(events), repairs_(repairs), lock_(std::move(lock)), programs_(std::move(programs)),
+          hooks_(std::move(hooks)), gate_(std::move(gate)), policies_(std::move(policies)),
+          counters_(std::move(counters)), witness_(std::move(witness)), marks_(marks) {}
 
     Status put_up(bool then_forward);
     Status put_up_layers();
@@ -98,6 +99,7 @@ private:
     const Config& config_;
     EventLog& events_;
     Repairs& repairs_;
+    Fd lock_; // one guard a folder of pins
     datapath::Programs programs_;
     datapath::Hooks hooks_;
     datapath::Gate gate_;

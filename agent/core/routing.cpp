@@ -161,7 +161,9 @@ Status apply_rules(const std::vector<net::Rule>& rules, Repairs& repairs) {
         last_of_ours = std::max(last_of_ours, rule.priority);
     for (const auto& rule : *actual) {
         const bool ours = rule.protocol == net::kRouteProtocol;
-        const bool local_before_us = rule == kernels_local_rule(rule.family);
+        auto local = kernels_local_rule(rule.family); // also where an operator put it back after a flush
+        local.protocol = rule.protocol;
+        const bool local_before_us = rule == local;
         if ((ours && !contains(rules, rule)) || local_before_us) {
             if (auto ok = net::delete_rule(rule); !ok && ok.error().code() != ENOENT)
                 keep_first(first, std::move(ok));

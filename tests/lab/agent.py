@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,16 @@ libexec = "{self.binaries}"
         moment = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         return moment
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """penstockd stands still (SIGSTOP): whatever is changed meanwhile is not put back."""
+        pid = self.pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
         if self.supervisor and self.supervisor.child.alive():

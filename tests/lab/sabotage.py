@@ -26,6 +26,36 @@ def _detach_programs(namespace: Namespace, bpffs: str) -> int:
     return detached
 
 
+def detach_programs(lab: Lab, names: tuple[str, ...]) -> int:
+    """Takes programs of these hooks off the interfaces, wherever they hang; returns how many."""
+    gateway, detached = lab.topology.gateway, 0
+    for path in sorted((lab.agent.bpffs / "penstock/links").glob("*-*")):
+        if path.name.split("-", 1)[1] in names:
+            detached += run(["bpftool", "link", "detach", "pinned", str(path)], check=False, setup=gateway.enter).returncode == 0
+    for interface in ("lan0", "wan0"):
+        for direction in ("ingress", "egress"):
+            shown = run(["tc", "-n", gateway.name, "filter", "show", "dev", interface, direction], check=False).stdout
+            if any(f" {name} " in shown for name in names):
+                run(["tc", "-n", gateway.name, "filter", "del", "dev", interface, direction])
+                detached += 1
+    return detached
+
+
+def remove_routing(gateway: Namespace) -> None:
+    """Rules and routes as on a plain router."""
+    for family in ("-4", "-6"):
+        run(["ip", "-n", gateway.name, family, "rule", "flush"], check=False)
+        for rule in (["pref", "0", "lookup", "local"], ["pref", "32766", "lookup", "main"]):
+            run(["ip", "-n", gateway.name, family, "rule", "add", *rule], check=False)
+        run(["ip", "-n", gateway.name, family, "route", "flush", "table", "20480"], check=False)
+
+
+def remove_xfrm(gateway: Namespace) -> None:
+    """No policy, no SA, and everything accepted by default."""
+    gateway.ip("xfrm policy flush\nxfrm state flush", check=False)
+    gateway.ip("xfrm policy setdefault in accept fwd accept out accept", check=False)
+
+
 def remove_every_layer(lab: Lab) -> int:
     """Agent gone for good, programs, XFRM, routing and sysctls as on a plain router. Returns how many programs were detached."""
     gateway = lab.topology.gateway
@@ -33,13 +63,8 @@ def remove_every_layer(lab: Lab) -> int:
     for pid in filter(None, [lab.agent.ike_pid()]):
         os.kill(pid, signal.SIGKILL)
     detached = _detach_programs(gateway, str(lab.agent.bpffs / "penstock"))
-    gateway.ip("xfrm policy flush\nxfrm state flush", check=False)
-    gateway.ip("xfrm policy setdefault in accept fwd accept out accept", check=False)
-    for family in ("-4", "-6"):
-        run(["ip", "-n", gateway.name, family, "rule", "flush"], check=False)
-        for rule in (["pref", "0", "lookup", "local"], ["pref", "32766", "lookup", "main"]):
-            run(["ip", "-n", gateway.name, family, "rule", "add", *rule], check=False)
-        run(["ip", "-n", gateway.name, family, "route", "flush", "table", "20480"], check=False)
+    remove_xfrm(gateway)
+    remove_routing(gateway)
     run(["nft", "flush", "ruleset"], check=False, setup=gateway.enter)
     open_router(gateway)
     return detached

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import booting
 import healing
+import layers
 from expect import must
 from hours import rights_keep_hours
 from lab import probe, sabotage, scenes, strongswan
@@ -215,6 +217,8 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "rights_keep_hours": rights_keep_hours,
     "bad_bundles_refused": as_case(scenes.bad_bundles),
     **healing.CASES,
+    **layers.CASES,
+    **booting.CASES,
     "witness_sees_an_open_gate": witness_sees_an_open_gate,
 }
 WITHOUT_AGENT = {"judge_knows_clear_frames", "lab_carries_stock_strongswan"}

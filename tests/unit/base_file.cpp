@@ -84,4 +84,17 @@ BOOST_FIXTURE_TEST_CASE(names_the_file_and_the_limit, Folder) {
                "cannot read " + (path / "b").string() + ": No such file or directory");
 }
 
+BOOST_AUTO_TEST_CASE(a_folder_is_held_by_one_at_a_time) {
+    const auto folder = std::filesystem::temp_directory_path() / ("penstock-lock-" + std::to_string(getpid()));
+    {
+        const auto first = lock_folder(folder);
+        BOOST_REQUIRE(first.has_value());
+        const auto second = lock_folder(folder);
+        BOOST_REQUIRE(!second.has_value());
+        BOOST_TEST(second.error().code() == EWOULDBLOCK);
+    }
+    BOOST_TEST(lock_folder(folder).has_value());
+    std::filesystem::remove(folder);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

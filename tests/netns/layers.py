@@ -1,0 +1,104 @@
+"""Each of the layers 1 to 4 alone: the other three taken away from outside, with penstockd stopped, and the wire stays clean.
+
+Stopped, not dead: nothing heals. Afterwards penstockd goes on and puts everything back, which is looked at too.
+Layer 1 passes what a tunnel that is up covers, and in kernel ESP so does layer 2: alone they are asked with the tunnel down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from expect import must
+from lab import probe, sabotage
+from lab.stage import READINGS4, READINGS6, Stage
+from lab.system import wait_until
+from lab.topology import CAMERA, THERMOSTAT
+
+LAYERS: dict[int, Callable[[Stage], None]] = {
+    1: lambda stage: _at_least_one(sabotage.detach_programs(stage.lab, ("lan_ingress", "lan_egress")), "layer 1"),
+    2: lambda stage: sabotage.remove_routing(stage.lab.topology.gateway),
+    3: lambda stage: sabotage.remove_xfrm(stage.lab.topology.gateway),
+    4: lambda stage: _at_least_one(sabotage.detach_programs(stage.lab, ("uplink_egress", "uplink_ingress")), "layer 4"),
+}
+
+
+def _at_least_one(detached: int, what: str) -> None:
+    must(detached, f"no program of {what} was found to detach")
+
+
+def _devices_try(stage: Stage) -> None:
+    """Both families, what is allowed and what is not, with the marker in every datagram."""
+    lab = stage.lab
+    for device in (THERMOSTAT, CAMERA):
+        for target in (READINGS4, READINGS6):
+            probe.ask(lab.topology.of(device), target, lab.marker, 0.3 * lab.slowness)
+
+
+def _alone(stage: Stage, alone: int, tunnel_up: bool) -> None:
+    stage.open()
+    lab = stage.lab
+    if not tunnel_up:
+        lab.agent.cli("tunnel", "down", "cloud")
+        must(lab.agent.wait_tunnel("down"), "the tunnel does not go down")
+    with lab.agent.stopped():
+        for layer, take_away in LAYERS.items():
+            if layer != alone:
+                take_away(stage)
+        sabotage.open_router(lab.topology.gateway)
+        place = lab.watch()
+        _devices_try(stage)
+        verdict = lab.since(place)
+        must(not verdict.clear, f"layer {alone} alone: {verdict}")
+    must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.05), "the gate does not close again")
+    stage.restart_tunnel()
+    must(wait_until(lambda: probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, lab.slowness).result == probe.ANSWERED, 10 * lab.slowness),
+         "no traffic after everything was put back")
+    verdict = lab.since(place)
+    must(not verdict.clear and verdict.esp, f"while it was put back: {verdict}")
+
+
+def layer_1_alone(stage: Stage) -> None:
+    """LAN ingress without routing, XFRM and uplink egress; the tunnel is down."""
+    _alone(stage, 1, tunnel_up=False)
+
+
+def layer_2_alone(stage: Stage) -> None:
+    """The table of our own without programs and XFRM."""
+    _alone(stage, 2, tunnel_up=not stage.lab.kernel_esp)
+
+
+def layer_3_alone(stage: Stage) -> None:
+    """XFRM's blocks without programs and routing."""
+    _alone(stage, 3, tunnel_up=True)
+    _alone(stage, 3, tunnel_up=False)
+
+
+def layer_4_alone(stage: Stage) -> None:
+    """Uplink egress without LAN ingress, routing and XFRM."""
+    _alone(stage, 4, tunnel_up=True)
+    _alone(stage, 4, tunnel_up=False)
+
+
+def no_layer_at_all(stage: Stage) -> None:
+    """Control of the four above: the same with nothing left, and the witness sees both families in clear."""
+    stage.open()
+    lab = stage.lab
+    with lab.agent.stopped():
+        for take_away in LAYERS.values():
+            take_away(stage)
+        sabotage.open_router(lab.topology.gateway)
+        place = lab.watch()
+        _devices_try(stage)
+        seen = " ".join(lab.since(place).clear)
+        must(THERMOSTAT.v4 in seen and THERMOSTAT.v6 in seen, f"the witness saw: {seen or 'nothing'}")
+    must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.02), "the gate does not close again")
+    stage.restart_tunnel()
+
+
+CASES: dict[str, Callable[[Stage], None]] = {
+    "layer_1_alone": layer_1_alone,
+    "layer_2_alone": layer_2_alone,
+    "layer_3_alone": layer_3_alone,
+    "layer_4_alone": layer_4_alone,
+    "no_layer_at_all": no_layer_at_all,
+}
