@@ -35,7 +35,8 @@ INLINE int fragment_follows(__u64 meta, __u64 want) {
 
     return meta >> PENSTOCK_FRAGMENT_SET & 1 && !((meta ^ want) & FRAGMENT_SAME) &&
            FRAGMENT_FIELD(meta, GENERATION, 12) == FRAGMENT_FIELD(want, GENERATION, 12) &&
-           FRAGMENT_FIELD(want, END, 13) >= FRAGMENT_FIELD(meta, END, 13) && (age <= FRAGMENT_WAIT || age > 0xff0);
+           (FRAGMENT_FIELD(want, END, 13) >= FRAGMENT_FIELD(meta, END, 13) || FAULT(9)) &&
+           (age <= FRAGMENT_WAIT || age > 0xff0);
 }
 
 INLINE int fragment_find4(__u32 slot, const struct fragment_key* k, __u64 want) {
@@ -100,7 +101,7 @@ __weak __noinline int fragment_insert(__u32 slot, const struct fragment_key* k, 
     if (!k)
         return 0;
     meta = fragment_meta(k, generation, now);
-    place = (k->id ^ k->id >> 8) & (PENSTOCK_FRAGMENTS - 1);
+    place = (k->id ^ k->id >> 8 ^ k->in * 2u) & (PENSTOCK_FRAGMENTS - 1);
     if (!k->six) {
         struct penstock_device_state* state = bpf_map_lookup_elem(&device_state, &slot);
         struct penstock_fragment4* f;

@@ -39,7 +39,7 @@ INLINE int echo_key(__u8 type, __be16 id, int out, struct flow_key* key) {
 
     if (!request && type != (key->six ? ICMPV6_ECHO_REPLY : ICMP_ECHO_REPLY))
         return 0;
-    key->local_port_be = id;
+    key->local_port_be = FAULT(15) ? 0 : id;
     key->remote_port_be = request == out ? ECHO_BY_DEVICE : ECHO_BY_PEER;
     return 1;
 }
@@ -73,18 +73,32 @@ __weak __noinline int quoted_key(struct __sk_buff* ctx, const struct packet* p, 
         t->key.proto = ip.protocol;
     } else {
         struct ipv6hdr ip;
+        struct {
+            __u8 next, pad;
+            __be16 offset;
+            __be32 id;
+        } fragment;
 
         if (p->icmp_type < 1 || p->icmp_type > 4)
             return 0;
-        if (bpf_skb_load_bytes(ctx, inner, &ip, sizeof(ip)) < 0 || ip.version != 6 ||
-            bpf_skb_load_bytes(ctx, inner + sizeof(ip), head, sizeof(head)) < 0)
+        if (bpf_skb_load_bytes(ctx, inner, &ip, sizeof(ip)) < 0 || ip.version != 6)
+            return 0;
+        inner += sizeof(ip);
+        t->key.proto = ip.nexthdr;
+        if (ip.nexthdr == IPPROTO_FRAGMENT) {
+            if (bpf_skb_load_bytes(ctx, inner, &fragment, sizeof(fragment)) < 0 || fragment.offset & bpf_htons(0xfff8))
+                return 0;
+            inner += sizeof(fragment);
+            t->key.proto = fragment.next;
+        }
+        if (bpf_skb_load_bytes(ctx, inner, head, sizeof(head)) < 0)
             return 0;
         __builtin_memcpy(&source, &ip.saddr, 16);
         __builtin_memcpy(&destination, &ip.daddr, 16);
-        t->key.proto = ip.nexthdr;
     }
     /* The quoted packet went to the device if the device complains; and it complains to its sender. */
-    if (!same_addr(t->out ? &destination : &source, device) || (t->out && !same_addr(&source, &p->destination)))
+    if (!same_addr(t->out ? &destination : &source, device) ||
+        (t->out && !same_addr(&source, &p->destination) && !FAULT(17)))
         return 0;
     t->key.remote = t->out ? source : destination;
     if (t->key.proto == IPPROTO_TCP || t->key.proto == IPPROTO_UDP) {
@@ -132,7 +146,7 @@ __weak __noinline int ask_rules(const struct packet* p, struct track* t, __u32 i
     else if (q.proto == IPPROTO_ICMP || q.proto == IPPROTO_ICMPV6)
         q.port = q.six ? ICMPV6_ECHO_REQUEST : ICMP_ECHO;
     else
-        q.port = bpf_ntohs(from ? t->key.local_port_be : t->key.remote_port_be);
+        q.port = bpf_ntohs((__u32)FAULT(2) != from ? t->key.local_port_be : t->key.remote_port_be);
     peer = find_device(q.generation, &q.peer);
     if (peer) {
         q.lan = 1;
@@ -183,21 +197,24 @@ __weak __noinline int judge_packet(struct __sk_buff* ctx, const struct packet* p
         return t->out ? PENSTOCK_DROP_NOT_ALLOWED : PENSTOCK_DROP_NO_FLOW;
     is_flow = find_key(ctx, p, t);
     known = is_flow && flow_find(t->slot, &t->key, t->now, &view);
+    /* An error out of a tunnel about a flow between devices is none about it. */
+    if (known && t->related && !t->out && !came_through(t->tunnel, FIELD(view.meta, TUNNEL, 5)))
+        known = 0;
     /* Answers and errors begin no flow: what belongs to none stands for itself. */
     if (!known && (t->related || is_echo_reply(p, t))) {
         is_flow = t->related = 0;
         t->key.remote = t->out ? p->destination : p->source;
     }
-    from = known ? (int)FIELD(view.meta, FROM, 1) : !t->out;
+    from = known ? (int)FIELD(view.meta, FROM, 1) ^ FAULT(4) : !t->out;
     /* A SYN alone is never an answer: it begins a connection of its own. */
     if (known && !t->related && p->proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN &&
-        from == t->out) {
+        from == t->out && !FAULT(8)) {
         from = !from;
         changed = 1;
     }
     meta = known ? view.meta : 0;
     secure = changed ? 0 : FIELD(meta, SECURE, 3);
-    if (known && !changed && FIELD(meta, GENERATION, 20) == (t->generation & 0xfffff)) {
+    if (known && !changed && (FIELD(meta, GENERATION, 20) == (t->generation & 0xfffff) || FAULT(3))) {
         if (!t->out && !came_through(t->tunnel, FIELD(meta, TUNNEL, 5)))
             return PENSTOCK_DROP_NO_FLOW;
         t->tunnel = FIELD(meta, TUNNEL, 5);
@@ -222,7 +239,7 @@ __weak __noinline int judge_packet(struct __sk_buff* ctx, const struct packet* p
     if (t->out && t->tunnel != PENSTOCK_TUNNEL_LAN && !tunnel_up(t->tunnel))
         return PENSTOCK_DROP_TUNNEL_DOWN;
     if (secure && !t->related) {
-        secure = secure_next(ctx, p, secure, from != t->out);
+        secure = secure_next(ctx, p, secure, from != t->out || FAULT(11));
         if (!secure)
             return PENSTOCK_DROP_NOT_TLS;
     }
@@ -254,7 +271,7 @@ __weak __noinline int judge_later_fragment(const struct packet* p, struct track*
     if (!p || !t)
         return PENSTOCK_DROP_MALFORMED;
     fragment_name(p, t, p->fragment_offset, &k);
-    if (!fragment_find(t->slot, &k, t->generation, t->now))
+    if (!fragment_find(t->slot, &k, t->generation, t->now) && !FAULT(10))
         return PENSTOCK_DROP_FRAGMENT;
     if (find_device(t->generation, &k.remote))
         tunnel = PENSTOCK_TUNNEL_LAN;

@@ -10,6 +10,27 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
+/* Mistakes that the property test must find, one at a time: only its own build of the programs has them
+ * (tests/property). Their list is tests/property/faults.hpp. */
+#ifdef PENSTOCK_FAULTS
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, __u32);
+} fault __weak SEC(".maps");
+
+static __always_inline int is_fault(__u32 number) {
+    __u32 zero = 0;
+    const __u32* value = bpf_map_lookup_elem(&fault, &zero);
+
+    return value && *value == number;
+}
+#define FAULT(number) is_fault(number)
+#else
+#define FAULT(number) 0
+#endif
+
 /* Our bits of skb->mark: two adjacent ones. */
 const volatile __u32 mark_mask __weak = 0x30000000;
 const volatile __u32 mark_device __weak = 0x10000000; /* caused by a device, not yet encrypted */

@@ -211,7 +211,7 @@ __weak __noinline int in_group(__u32 generation, __u32 peer_block, __u32 group) 
 INLINE int rule_covers(const struct question* q, __u8 proto, __u16 port_low, __u16 port_span) {
     if (proto == 0)
         return 1; /* the programs ask for TCP, UDP and ICMP only */
-    return proto == q->proto && (__u16)(q->port - port_low) <= port_span;
+    return proto == q->proto && (__u16)(q->port - port_low) <= port_span + FAULT(1);
 }
 
 INLINE int rule_has_peer(const struct question* q, __u8 flags, __u32 number) {
@@ -227,7 +227,7 @@ __weak __noinline int judge_rules4(const struct question* q, __u32 first, __u32 
     if (!q || !table)
         return NO_RULE;
     peer = ((const __u32*)&q->peer)[3];
-    for (__u32 i = 0; i < PENSTOCK_MAX_RULES && i < count; i++) {
+    for (__u32 i = 0; i < PENSTOCK_MAX_RULES && i + FAULT(6) < count; i++) {
         const struct penstock_cell* cell = cell_of(table, first + i / 4);
         const struct penstock_rule4* r;
 
@@ -239,7 +239,7 @@ __weak __noinline int judge_rules4(const struct question* q, __u32 first, __u32 
             continue;
         if (q->lan ? rule_has_peer(q, r->flags, r->address_be)
                    : !(r->flags & PENSTOCK_RULE_LAN) && (peer & r->mask_be) == r->address_be)
-            return r->flags & PENSTOCK_RULE_DENY ? DENIED : r->flags;
+            return r->flags & PENSTOCK_RULE_DENY && !FAULT(5) ? DENIED : r->flags;
     }
     return NO_RULE;
 }
@@ -259,7 +259,7 @@ __weak __noinline int judge_rules6(const struct question* q, __u32 first, __u32 
         if (!rule_covers(q, r->proto, r->port_low, r->port_span))
             continue;
         if (q->lan ? rule_has_peer(q, r->flags, *(const __u32*)&r->address)
-                   : !(r->flags & PENSTOCK_RULE_LAN) && in_prefix(&q->peer, &r->mask, &r->address))
+                   : !(r->flags & PENSTOCK_RULE_LAN) && in_prefix(&q->peer, &r->mask, &r->address) != FAULT(7))
             return r->flags & PENSTOCK_RULE_DENY ? DENIED : r->flags;
     }
     return NO_RULE;
@@ -271,7 +271,7 @@ INLINE int judge_block(const struct question* q) {
 
     if (!block)
         return NO_RULE;
-    range = &block->rules[q->six & 1][q->from & 1];
+    range = &block->rules[q->six & 1][(q->from ^ FAULT(12)) & 1];
     return q->six ? judge_rules6(q, range->cell, range->count) : judge_rules4(q, range->cell, range->count);
 }
 
@@ -293,7 +293,7 @@ __weak __noinline int judge_flow(struct question* q, __u32 slot) {
         turned.from = !q->from;
         others = judge_block(&turned);
     }
-    if (others == DENIED || own == NO_RULE)
+    if ((others == DENIED && !FAULT(16)) || own == NO_RULE)
         return others;
     if (others == NO_RULE)
         return own;

@@ -46,7 +46,7 @@ INLINE __u32 secure_tcp(struct __sk_buff* ctx, const struct packet* p, __u32 sta
 
     if (p->tcp_flags & TCP_SYN && !(p->tcp_flags & TCP_ACK) && bit == PENSTOCK_SECURE_CLIENT)
         state = PENSTOCK_SECURE_WANTED; /* a connection anew */
-    if (state & bit)
+    if (state & bit || (FAULT(18) && bit == PENSTOCK_SECURE_SERVER))
         return state;
     if (p->l4_len <= header)
         return p->fragment ? 0 : state; /* its data would come in later fragments, unseen */
@@ -62,7 +62,7 @@ INLINE __u32 secure_udp(struct __sk_buff* ctx, const struct packet* p, __u32 sta
     __u8 h[13] = {};
 
     if (size == 0)
-        return state;
+        return p->fragment ? 0 : state;
     if (bit == PENSTOCK_SECURE_SERVER && !(state & PENSTOCK_SECURE_CLIENT))
         return 0;
     if (size >= sizeof(h) ? bpf_skb_load_bytes(ctx, p->l4 + 8, h, sizeof(h)) < 0
