@@ -35,6 +35,7 @@ struct Essential {
     std::vector<std::uint16_t> ports;
     bool local = false;             // the ports are the gateway's (it answers), not the other side's (it asks)
     std::vector<IpPrefix> networks; // of the other side
+    bool operator==(const Essential&) const = default;
 };
 
 struct Config {
