@@ -9,6 +9,7 @@
 #ifndef PENSTOCK_LIB_SECURE_H
 #define PENSTOCK_LIB_SECURE_H
 
+#include "maps.h"
 #include "packet.h"
 
 #define RECORD_ALERT 21

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
+from expect import must
 from lab import probe
 from lab.stage import READINGS4, VIDEO4, Stage
 from lab.topology import CAMERA, THERMOSTAT
-from outcome import must
 
 
 def _hours(begin: int, end: int) -> str:
