@@ -14,4 +14,4 @@ def provoke(scene: Scene) -> None:
     scene.tunnel("down")
     scene.in_gateway("ip", "xfrm", "policy", "flush")
     scene.sleep(0.5)
-    scene.restart()
+    scene.recover()

@@ -14,7 +14,7 @@ def provoke(scene: Penstock) -> None:
     scene.sleep(0.3)
     scene.in_gateway(*tc, "filter", "del", "dev", "lan0", "ingress")
     scene.sleep(0.3)
-    scene.restart()
+    scene.recover()
     for target in (net.TELEMETRY4, net.ISP4, net.CLOUD4):
         scene.from_gateway(target, 4500)
     scene.sleep(0.1)

@@ -124,7 +124,8 @@ class Scene:
     def tunnel(self, verb: str) -> None:
         raise NotImplementedError
 
-    def restart(self) -> None:
+    def recover(self) -> None:
+        """Somebody tore at the gateway: what its owner does then."""
         self.terminate()
         self.start()
 
@@ -255,6 +256,10 @@ class Penstock(Scene):
 
     def tunnel(self, verb: str) -> None:
         self.agent.cli("tunnel", verb, "cloud", check=False, timeout=15 * self.lab.slowness)
+
+    def recover(self) -> None:
+        """Nothing: the agent puts back what is missing."""
+        self.tunnel("up")
 
     def flow(self, device: Device, target: probe.Target) -> Flow:
         return self.lab.flow(device, target, max(100.0, 500.0 / self.lab.slowness))
