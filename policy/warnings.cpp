@@ -137,6 +137,7 @@ void Finder::shadowed_in(const std::vector<std::uint32_t>& groups) {
 
 std::vector<std::string> Finder::take() {
     std::vector<std::string> out;
+    out.reserve(found_.size());
     for (const auto& [at, what] : found_)
         out.push_back(policy_.cite(at) + ": " + what);
     return out;

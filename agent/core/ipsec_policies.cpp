@@ -76,7 +76,10 @@ pike_status Ipsec::del_policy(const pike_policy& request) {
         return PIKE_NOT_FOUND;
     // During a rekey the new policy is added before the old one is deleted, and both are the same one to the kernel.
     const auto known = policies_.find(policy->str());
-    if (known == policies_.end() || known->second.uses == 0 || --known->second.uses > 0)
+    if (known == policies_.end() || known->second.uses == 0)
+        return PIKE_OK;
+    known->second.uses--;
+    if (known->second.uses > 0)
         return PIKE_OK;
     policies_.erase(known);
     if (auto ok = net::delete_policy(*policy); !ok && ok.error().code() != ENOENT)

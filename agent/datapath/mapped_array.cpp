@@ -31,7 +31,7 @@ Result<MappedArray> MappedArray::open(Fd fd) {
     if (bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0)
         return fail_errno("cannot look at a BPF map");
     MappedArray out;
-    out.stride_ = (info.value_size + 7) / 8 * 8;
+    out.stride_ = (std::size_t{info.value_size} + 7) / 8 * 8;
     out.entries_ = info.max_entries;
     void* const data = mmap(nullptr, mapped_size(out.size()), PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
     if (data == MAP_FAILED) {

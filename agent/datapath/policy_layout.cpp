@@ -215,6 +215,7 @@ private:
 
     Status add_blocks() {
         std::vector<penstock_block> rules; // of tables_.blocks
+        rules.reserve(tables_.blocks.size());
         for (const auto& block : tables_.blocks)
             rules.push_back(rules_of(block));
         std::vector<penstock_block> all(blocks_.size());

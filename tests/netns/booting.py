@@ -109,7 +109,7 @@ def uplink_nobody_configured(stage: Stage) -> None:
                 must(seen(), "the control: the gateway's own ping is not on the new wire, so layer 4 is there already")
                 leaked = device_packets()
                 must(not leaked, f"without layers 1, 4 and {without}: {leaked[:1]}")
-            must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.05), "the gate does not close again")
+            must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.05), f"the gate does not close again: {lab.agent.json('status')['gate']}")
         roles = {one["name"]: (one["role"], one["guarded"]) for one in lab.agent.json("status")["gate"]["interfaces"]}
         must(roles.get("wan9") == ("other", True), f"the new uplink is not guarded: {roles}")
         seen()

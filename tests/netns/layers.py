@@ -49,7 +49,7 @@ def _alone(stage: Stage, alone: int, tunnel_up: bool) -> None:
         _devices_try(stage)
         verdict = lab.since(place)
         must(not verdict.clear, f"layer {alone} alone: {verdict}")
-    must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.05), "the gate does not close again")
+    must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.05), f"the gate does not close again: {lab.agent.json('status')['gate']}")
     stage.restart_tunnel()
     must(wait_until(lambda: probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, lab.slowness).result == probe.ANSWERED, 10 * lab.slowness),
          "no traffic after everything was put back")
@@ -91,7 +91,9 @@ def no_layer_at_all(stage: Stage) -> None:
         _devices_try(stage)
         seen = " ".join(lab.since(place).clear)
         must(THERMOSTAT.v4 in seen and THERMOSTAT.v6 in seen, f"the witness saw: {seen or 'nothing'}")
-    must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.02), "the gate does not close again")
+    must(wait_until(lambda: "the witness saw" in lab.agent.json("status")["gate"]["problem"], 15 * lab.slowness, 0.02), "the witness in the kernel saw nothing")
+    lab.agent.cli("guard", "clear-witness")
+    must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.02), f"the gate does not close again: {lab.agent.json('status')['gate']}")
     stage.restart_tunnel()
 
 
