@@ -209,6 +209,7 @@ Result<Fd> Programs::map_fd(const std::string& name) const {
 
 std::vector<std::string> Programs::map_names() const {
     std::vector<std::string> out;
+    out.reserve(maps_.size());
     for (const auto& [name, fd] : maps_)
         out.push_back(name);
     return out;
