@@ -68,8 +68,16 @@ void set_sizes(penstock_bpf& skeleton, const ProgramOptions& options) {
     bpf_map__set_max_entries(skeleton.maps.device_state, options.device_capacity);
     bpf_map__set_value_size(skeleton.maps.device_state,
                             sizeof(penstock_device_state) + flows * (1 + sizeof(penstock_flow4)));
-    bpf_map__set_value_size(bpf_map__inner_map(skeleton.maps.flows_ipv6),
-                            sizeof(penstock_flows6) + flows * (1 + sizeof(penstock_flow6)));
+}
+
+// What flows_ipv6 holds. Made by hand: libbpf 1.5 has no way to set the sizes of an inner map that it makes itself.
+Result<Fd> make_ipv6_flows(std::uint32_t flows) {
+    LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP | BPF_F_MMAPABLE);
+    Fd fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "flows_ipv6", sizeof(std::uint32_t),
+                         sizeof(penstock_flows6) + flows * (1 + sizeof(penstock_flow6)), 1, &options));
+    if (!fd)
+        return fail_errno("the kernel refuses memory for the map flows_ipv6");
+    return fd;
 }
 
 std::uint32_t map_id(const Fd& fd) {
@@ -100,6 +108,11 @@ Result<Skeleton> open_and_load(const ProgramOptions& options, bool witness) {
     skeleton->rodata->mark_esp = options.marks.esp;
     skeleton->rodata->mark_ike = options.marks.ike;
     set_sizes(*skeleton, options);
+    const auto ipv6_flows = make_ipv6_flows(options.flows_per_device);
+    if (!ipv6_flows)
+        return tl::unexpected(ipv6_flows.error());
+    if (const int error = bpf_map__set_inner_map_fd(skeleton->maps.flows_ipv6, ipv6_flows->get()); error != 0)
+        return fail_errno("cannot say what flows_ipv6 holds", -error);
     bpf_program__set_autoload(skeleton->progs.witness, witness);
 
     bpf_map* map = nullptr;
