@@ -6,4 +6,4 @@ from scenario import Open, Scene
 
 
 def provoke(scene: Scene) -> None:
-    raise Open("shown by the netns case armed_before_the_network, not yet a scenario here")
+    raise Open("needs a scenario of its own; the netns case armed_before_the_network shows it")
