@@ -60,7 +60,7 @@ Status apply_defaults(Repairs& repairs) {
 
 } // namespace
 
-std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun) {
+std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun, const std::vector<int>& lan) {
     std::vector<net::SecurityPolicy> out;
     for (const auto& tunnel : config.tunnels) {
         for (const auto& remote : tunnel.remote_networks) {
@@ -73,6 +73,9 @@ std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun) {
                     continue;
                 // Out of the LAN: whether it may leave is decided by the policies of direction out.
                 out.push_back(make(Direction::forward, local, remote, Action::allow, 0));
+                out.push_back(make(Direction::out, remote, local, Action::block, 0));
+                for (const auto ifindex : lan)
+                    out.push_back(make(Direction::out, remote, local, Action::allow, ifindex));
                 // Out of the TUN, which says nothing of an SA; in kernel ESP the tunnel's own policy demands the SA.
                 if (tun != 0)
                     out.push_back(make(Direction::forward, remote, local, Action::allow, 0));

@@ -118,10 +118,9 @@ std::set<IpPrefix> Guard::lan_networks() const {
 // What no frame on an uplink may name in clear.
 std::set<IpPrefix> Guard::guarded_networks() const {
     auto out = lan_networks();
-    for (const auto& tunnel : config_.tunnels) {
-        out.insert(tunnel.local_networks.begin(), tunnel.local_networks.end());
+    out.merge(device_networks(config_));
+    for (const auto& tunnel : config_.tunnels)
         out.insert(tunnel.remote_networks.begin(), tunnel.remote_networks.end());
-    }
     return out;
 }
 
@@ -152,7 +151,11 @@ std::vector<TunnelPath> Guard::tunnel_paths() const {
 
 Status Guard::apply_xfrm() {
     const auto* tun = tunnel_link();
-    return apply_base_policies(base_policies(config_, tun != nullptr ? tun->index : 0), config_, repairs_);
+    std::vector<int> lan;
+    for (const auto& link : network_.links)
+        if (is_lan(link.name))
+            lan.push_back(link.index);
+    return apply_base_policies(base_policies(config_, tun != nullptr ? tun->index : 0, lan), config_, repairs_);
 }
 
 Status Guard::forward(bool on) {

@@ -15,6 +15,7 @@ constexpr std::uint32_t kFromDevices = 1;
 constexpr std::uint32_t kToTunnels = 2;
 constexpr std::uint32_t kToTunnelsFromElsewhere = 3; // an uplink must not send into a tunnel as if it were a device
 constexpr std::uint32_t kLocal = 4;                  // a copy of the kernel's rule 0, which is then taken away
+constexpr std::uint32_t kToDevices = 5; // a LAN that is down must not make the default route theirs
 
 net::Rule lookup(int family, std::uint32_t priority, std::uint32_t table) {
     net::Rule rule;
@@ -31,6 +32,31 @@ net::Rule kernels_local_rule(int family) {
 }
 
 bool contains(const auto& list, const auto& value) { return std::find(list.begin(), list.end(), value) != list.end(); }
+
+// What the main table says about the devices and a LAN interface; what it says about another way to them is not heard.
+std::vector<net::Route> lan_paths(const Config& config, const NetworkView& network) {
+    std::vector<net::Route> out;
+    for (const auto& route : network.main_routes) {
+        const auto* link = network.find(route.oif);
+        if (route.type != net::Route::Type::unicast || link == nullptr || !contains(config.lan, link->name))
+            continue;
+        for (const auto& devices : device_networks(config)) {
+            if (!devices.overlaps(route.destination))
+                continue;
+            auto path = route;
+            path.table = config.table;
+            path.protocol = net::kRouteProtocol;
+            if (path.destination.length < devices.length)
+                path.destination = devices;
+            // Cut to the same network, two routes can be one to the kernel.
+            if (std::ranges::none_of(out, [&](const net::Route& other) {
+                    return other.destination == path.destination && other.metric == path.metric;
+                }))
+                out.push_back(path);
+        }
+    }
+    return out;
+}
 
 Status remove_other_routes(std::uint32_t table, const std::vector<net::Route>& routes) {
     const auto actual = net::list_routes(table);
@@ -52,7 +78,10 @@ Result<NetworkView> NetworkView::read() {
     auto addresses = net::list_addresses();
     if (!addresses)
         return tl::unexpected(addresses.error());
-    return NetworkView{std::move(*links), std::move(*addresses)};
+    auto routes = net::list_routes(net::kMainTable);
+    if (!routes)
+        return tl::unexpected(routes.error());
+    return NetworkView{std::move(*links), std::move(*addresses), std::move(*routes)};
 }
 
 const net::Link* NetworkView::find(const std::string& name) const {
@@ -65,13 +94,20 @@ const net::Link* NetworkView::find(int ifindex) const {
     return found == links.end() ? nullptr : &*found;
 }
 
+std::set<IpPrefix> device_networks(const Config& config) {
+    std::set<IpPrefix> out;
+    for (const auto& tunnel : config.tunnels)
+        out.insert(tunnel.local_networks.begin(), tunnel.local_networks.end());
+    return out;
+}
+
 std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks& marks) {
     std::vector<net::Rule> rules;
     for (const int family : {AF_INET, AF_INET6}) {
         // The IKE socket and what an SA encrypted go the ordinary way; `local` answers for the gateway's own addresses
         // first.
         for (const auto mark : {marks.esp, marks.ike}) {
-            for (const auto table : {net::kLocalTable, 254U}) {
+            for (const auto table : {net::kLocalTable, net::kMainTable}) {
                 auto rule = lookup(family, config.rule_priority + kEncrypted, table);
                 rule.fwmark = {mark, marks.mask};
                 rules.push_back(rule);
@@ -95,6 +131,12 @@ std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks
                     rules.push_back(others);
                 }
         rules.push_back(lookup(family, config.rule_priority + kLocal, net::kLocalTable));
+        for (const auto& network : device_networks(config))
+            if (network.address.family == family) {
+                auto rule = lookup(family, config.rule_priority + kToDevices, config.table);
+                rule.to = network;
+                rules.push_back(rule);
+            }
     }
     return rules;
 }
@@ -130,6 +172,8 @@ std::vector<net::Route> desired_routes(const Config& config, const NetworkView& 
                 add({*address.broadcast, 32}, net::Route::Type::broadcast, link->index, 0);
         }
     }
+    for (const auto& path : lan_paths(config, network))
+        add(path.destination, net::Route::Type::unicast, path.oif, path.metric) = path;
     for (const auto& path : paths)
         add(path.remote_network, net::Route::Type::unicast, path.oif,
             path.remote_network.address.family == AF_INET ? 0 : 1024)

@@ -1,5 +1,5 @@
-// Layer 2: device traffic, and whatever goes to a tunnel's networks, is looked up in a table of our own: tunnels, else
-// unreachable. Computes what should be and puts the kernel there.
+// Layer 2: device traffic, and whatever goes to a tunnel's networks or to the devices, is looked up in a table of our
+// own: tunnels and the LAN, else unreachable. Computes what should be and puts the kernel there.
 #pragma once
 
 #include "agent/base/ip.hpp"
@@ -12,6 +12,7 @@
 #include "agent/net/rules.hpp"
 
 #include <optional>
+#include <set>
 #include <vector>
 
 namespace penstock::core {
@@ -27,12 +28,15 @@ struct TunnelPath {
 struct NetworkView {
     std::vector<net::Link> links;
     std::vector<net::Address> addresses;
+    std::vector<net::Route> main_routes;
 
     static Result<NetworkView> read();
     [[nodiscard]] const net::Link* find(const std::string& name) const;
     [[nodiscard]] const net::Link* find(int ifindex) const;
 };
 
+// Where the devices are, by the tunnels' local_networks.
+std::set<IpPrefix> device_networks(const Config& config);
 std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks& marks);
 std::vector<net::Route> desired_routes(const Config& config, const NetworkView& network,
                                        const std::vector<TunnelPath>& paths);

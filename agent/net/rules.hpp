@@ -14,6 +14,7 @@
 namespace penstock::net {
 
 inline constexpr std::uint32_t kLocalTable = 255; // the kernel's own: addresses of this machine
+inline constexpr std::uint32_t kMainTable = 254;
 
 struct Rule {
     enum class Action : std::uint8_t { lookup, unreachable, other };

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
+import time
 from dataclasses import dataclass
 
 from . import frames
@@ -70,6 +72,18 @@ def ask(namespace: Namespace, target: Target, marker: bytes, timeout: float, tri
         except OSError:
             return Answer(REFUSED, tag)
     return Answer(ANSWERED if data == payload else NO_ANSWER, tag)
+
+
+def send(namespace: Namespace, source: str, target: str, port: int, data: bytes, ttl: int = 64, count: int = 5) -> None:
+    """Datagrams that nobody has to answer. One that is refused on the way out is as good as dropped: the wire decides."""
+    with namespace.socket(socket.AF_INET6 if ":" in target else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        level = (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS) if ":" in target else (socket.IPPROTO_IP, socket.IP_TTL)
+        sock.setsockopt(*level, ttl)
+        sock.bind((source, 0))
+        for _ in range(count):
+            with contextlib.suppress(OSError):
+                sock.sendto(data, (target, port))
+            time.sleep(0.005)
 
 
 def send_raw(namespace: Namespace, frame: bytes, interface: str = "eth0", count: int = 1) -> None:

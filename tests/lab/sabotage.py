@@ -50,9 +50,9 @@ def remove_routing(gateway: Namespace) -> None:
         run(["ip", "-n", gateway.name, family, "route", "flush", "table", "20480"], check=False)
 
 
-def remove_xfrm(gateway: Namespace) -> None:
-    """No policy, no SA, and everything accepted by default."""
-    gateway.ip("xfrm policy flush\nxfrm state flush", check=False)
+def remove_xfrm(gateway: Namespace, keep_sas: bool = False) -> None:
+    """No policy, no SA, and everything accepted by default. With the SAs kept, what comes out of a tunnel still does."""
+    gateway.ip("xfrm policy flush" + ("" if keep_sas else "\nxfrm state flush"), check=False)
     gateway.ip("xfrm policy setdefault in accept fwd accept out accept", check=False)
 
 

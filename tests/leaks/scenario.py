@@ -209,15 +209,7 @@ class Scene:
 
     def cloud_sends(self, target: str, *, source: str = net.TELEMETRY4, port: int = 7777, ttl: int = 64, count: int = 5) -> None:
         """The cloud sends the marker towards a device; through the tunnel, where its selectors cover that."""
-        with self.cloud.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
-            sock.bind((source, 0))
-            for _ in range(count):
-                try:
-                    sock.sendto(self.lab.marker, (target, port))
-                except OSError:
-                    pass
-                time.sleep(0.005)
+        probe.send(self.cloud, source, target, port, self.lab.marker, ttl, count)
 
     # Judging
 

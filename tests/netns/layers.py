@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from expect import must
 from lab import probe, sabotage
+from lab import topology as net
 from lab.stage import READINGS4, READINGS6, Stage
 from lab.system import wait_until
 from lab.topology import CAMERA, THERMOSTAT
@@ -49,8 +50,7 @@ def _alone(stage: Stage, alone: int, tunnel_up: bool) -> None:
         _devices_try(stage)
         verdict = lab.since(place)
         must(not verdict.clear, f"layer {alone} alone: {verdict}")
-    must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.05), f"the gate does not close again: {lab.agent.json('status')['gate']}")
-    stage.restart_tunnel()
+    _closes_again(stage, latched=False)
     must(wait_until(lambda: probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, lab.slowness).result == probe.ANSWERED, 10 * lab.slowness),
          "no traffic after everything was put back")
     verdict = lab.since(place)
@@ -79,6 +79,36 @@ def layer_4_alone(stage: Stage) -> None:
     _alone(stage, 4, tunnel_up=False)
 
 
+def _cloud_sends_while_the_lan_is_down(stage: Stage, alone: int) -> str:
+    """The tunnel goes on delivering, and without the LAN the default route is the way to a device. What the witness saw in clear."""
+    stage.open()
+    lab, gateway = stage.lab, stage.lab.topology.gateway
+    with lab.agent.stopped():
+        for layer, take_away in LAYERS.items():
+            if layer == 3 != alone:
+                sabotage.remove_xfrm(gateway, keep_sas=True)
+            elif layer != alone:
+                take_away(stage)
+        sabotage.open_router(gateway)
+        gateway.ip("link set lan0 down")
+        place = lab.watch()
+        for target, source in ((THERMOSTAT.v4, net.TELEMETRY4), (THERMOSTAT.v6, net.TELEMETRY6)):
+            probe.send(lab.topology.cloud, source, target, 7777, lab.marker)
+        seen = " ".join(lab.since(place).clear)
+        gateway.ip(f"link set lan0 up\naddr replace {net.GATEWAY_LAN6}/64 dev lan0 nodad")
+    _closes_again(stage, latched=bool(seen))
+    return seen
+
+
+def nothing_turns_back_while_the_lan_is_down(stage: Stage) -> None:
+    """Layers 2, 3 and 4, each alone, with something out of the tunnel for a device whose LAN is gone."""
+    for layer in (2, 3, 4):
+        seen = _cloud_sends_while_the_lan_is_down(stage, layer)
+        must(not seen, f"layer {layer} alone: {seen}")
+    seen = _cloud_sends_while_the_lan_is_down(stage, 0)
+    must(THERMOSTAT.v4 in seen and THERMOSTAT.v6 in seen, f"control, no layer at all: the witness saw {seen or 'nothing'}")
+
+
 def no_layer_at_all(stage: Stage) -> None:
     """Control of the four above: the same with nothing left, and the witness sees both families in clear."""
     stage.open()
@@ -91,9 +121,18 @@ def no_layer_at_all(stage: Stage) -> None:
         _devices_try(stage)
         seen = " ".join(lab.since(place).clear)
         must(THERMOSTAT.v4 in seen and THERMOSTAT.v6 in seen, f"the witness saw: {seen or 'nothing'}")
-    must(wait_until(lambda: "the witness saw" in lab.agent.json("status")["gate"].get("problem", ""), 15 * lab.slowness, 0.02), "the witness in the kernel saw nothing")
-    lab.agent.cli("guard", "clear-witness")
-    must(wait_until(lambda: lab.agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness, 0.02), f"the gate does not close again: {lab.agent.json('status')['gate']}")
+    _closes_again(stage, latched=True)
+
+
+def _closes_again(stage: Stage, latched: bool) -> None:
+    """The agent, which goes on, puts every layer back; what the witness in the kernel latched is cleared by hand."""
+    agent, patience = stage.lab.agent, 15 * stage.lab.slowness
+    if latched:
+        must(wait_until(lambda: "the witness saw" in agent.json("status")["gate"].get("problem", ""), patience, 0.02),
+             "the witness in the kernel saw nothing")
+        agent.cli("guard", "clear-witness")
+    must(wait_until(lambda: agent.json("status")["gate"]["state"] == "closed", patience, 0.02),
+         f"the gate does not close again: {agent.json('status')['gate']}")
     stage.restart_tunnel()
 
 
@@ -103,4 +142,5 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "layer_3_alone": layer_3_alone,
     "layer_4_alone": layer_4_alone,
     "no_layer_at_all": no_layer_at_all,
+    "nothing_turns_back_while_the_lan_is_down": nothing_turns_back_while_the_lan_is_down,
 }
