@@ -1,5 +1,5 @@
-// Layer 3: what XFRM itself does with packets to the tunnels' networks when no tunnel takes them, and with what came out
-// of a tunnel and is on its way anywhere but to the LAN. On every kernel that has XFRM, with or without ESP.
+// Layer 3: what XFRM itself does with packets to the tunnels' networks when no tunnel takes them, and with what came
+// out of a tunnel and is on its way anywhere but to the LAN. On every kernel that has XFRM, with or without ESP.
 #pragma once
 
 #include "agent/core/config.hpp"

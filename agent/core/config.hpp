@@ -61,7 +61,7 @@ struct Config {
     std::filesystem::path libexec; // empty: the folder of penstockd itself
     std::uint32_t mark_mask = 0x30000000;
     std::uint32_t table = 20480;
-    std::uint32_t rule_priority = 10; // of the first of our rules; they take kRulePriorities
+    std::uint32_t rule_priority = 10; // of the first of our rules; they take six
 
     static Result<Config> load(const std::filesystem::path& file);
     [[nodiscard]] std::filesystem::path control_socket() const { return run / "control.sock"; }

@@ -15,7 +15,7 @@ constexpr std::uint32_t kFromDevices = 1;
 constexpr std::uint32_t kToTunnels = 2;
 constexpr std::uint32_t kToTunnelsFromElsewhere = 3; // an uplink must not send into a tunnel as if it were a device
 constexpr std::uint32_t kLocal = 4;                  // a copy of the kernel's rule 0, which is then taken away
-constexpr std::uint32_t kToDevices = 5; // a LAN that is down must not make the default route theirs
+constexpr std::uint32_t kToDevices = 5;              // a LAN that is down must not make the default route theirs
 
 net::Rule lookup(int family, std::uint32_t priority, std::uint32_t table) {
     net::Rule rule;
