@@ -131,9 +131,13 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
 }
 
 Status PolicyManager::put_in_force(const Candidate& candidate, const std::string* bundle_to_store) {
+    std::vector<bool> taken(config_.device_capacity, false); // from whoever had them
+    for (const auto newcomer : candidate.newcomers)
+        taken.at(candidate.tables.devices[newcomer].slot) = true;
+    if (!candidate.newcomers.empty())
+        std::erase_if(slots_, [&](const auto& entry) { return entry.second < taken.size() && taken[entry.second]; });
     for (const auto newcomer : candidate.newcomers) {
         const auto& device = candidate.tables.devices[newcomer];
-        std::erase_if(slots_, [&](const auto& entry) { return entry.second == device.slot; });
         if (auto ok = counters_.assign(device.slot, device.mac); !ok)
             return ok;
         slots_[device.mac] = device.slot;
