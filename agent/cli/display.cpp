@@ -28,7 +28,8 @@ std::string tunnel_lines(const Json& tunnel) {
         age += ", next rekey in " + human_duration(number_of(tunnel, "rekey_in_s"));
     out += labelled("", age);
     if (text_of(tunnel, "ike") != "up")
-        out += labelled("", "IKE is " + text_of(tunnel, "ike") + "; the SAs go on until they expire");
+        out += labelled("", "IKE is " + text_of(tunnel, "ike") + "; the SAs go on until they expire") +
+               (tunnel.contains("trouble") ? labelled("", text_of(tunnel, "trouble")) : "");
     return out;
 }
 

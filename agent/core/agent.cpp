@@ -195,6 +195,8 @@ void Agent::tick() {
     find_lost_sas();
     policies_->check_expiry();
     policies_->check_windows();
+    if (ike_->credentials_changed())
+        renew_credentials();
     reconcile();
 }
 

@@ -44,6 +44,8 @@ private:
     void reconcile();
     void reconcile_soon();
     void tick();
+    void renew_credentials();
+    void refuse_reload(const std::string& why);
     void dropped(const datapath::Drop& drop);
 
     // requests.cpp

@@ -163,7 +163,7 @@ std::vector<std::string> Credentials::problems_at(policy::Time now) const {
         const auto what = (one.ca ? "CA certificate " : "certificate ") + one.path.string();
         if (now > one.not_after)
             out.push_back(what + " expired at " + policy::format_time(one.not_after) +
-                          "; put a new one there, then: " + "systemctl reload penstockd");
+                          "; put a new one there, it is taken over by itself");
         else if (now < one.not_before)
             out.push_back(what + " is not valid before " + policy::format_time(one.not_before) + ", and it is " +
                           policy::format_time(now) + "; set the clock if it is wrong");

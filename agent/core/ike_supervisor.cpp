@@ -42,7 +42,7 @@ Result<User> find_user(const Config& config) {
 
 IkeSupervisor::IkeSupervisor(const Config& config, EventLoop& loop, EventLog& events, Ipsec& ipsec, Callbacks callbacks)
     : config_(config), loop_(loop), events_(events), ipsec_(ipsec), callbacks_(std::move(callbacks)),
-      tunnels_(config.tunnels.size()) {}
+      tunnels_(config.tunnels.size()), watch_(config) {}
 
 Status IkeSupervisor::check(const Config& config) {
     if (auto user = find_user(config); !user)
@@ -75,6 +75,7 @@ Status IkeSupervisor::reload() {
 // What no peer would accept is not tried, but said. A wrong date is no reason to stay down: the clock may be what is
 // wrong, and is set without us.
 Status IkeSupervisor::look_at_credentials() {
+    watch_.reading();
     auto credentials = read_credentials(config_);
     std::string all;
     for (const auto& problem : credentials.problems)

@@ -4,6 +4,7 @@
 
 #include "agent/base/event_loop.hpp"
 #include "agent/core/config.hpp"
+#include "agent/core/credential_watch.hpp"
 #include "agent/core/credentials.hpp"
 #include "agent/core/event_log.hpp"
 #include "agent/core/ipsec.hpp"
@@ -46,6 +47,8 @@ public:
     void start();
     // Certificates, key and CAs anew. If they are no good those in use stay.
     Status reload();
+    // They are other files than those that were last read, and nobody is writing them any more.
+    bool credentials_changed() { return watch_.changed(); }
 
     Status bring_up(std::uint32_t tunnel);
     Status take_down(std::uint32_t tunnel);
@@ -88,6 +91,7 @@ private:
     std::chrono::steady_clock::time_point started_;
     std::vector<TunnelState> tunnels_;
     Credentials credentials_;
+    CredentialWatch watch_;
     std::string version_, trouble_;
     bool greeted_ = false; // by the hello of the running process
 };

@@ -199,9 +199,17 @@ Status PolicyManager::load_stored() {
     auto candidate = verify(*bundle, true);
     if (!candidate)
         return refuse_stored(std::string(policy::refusal_name(candidate.error().refusal)), candidate.error().message);
-    if (auto ok = put_in_force(**candidate, nullptr); !ok)
-        return ok;
-    take(*candidate);
+    // Of one that expired, not a packet passes under "lockdown": its tables are not filled first.
+    locked_ = config_.lock_on_expiry && policy::now() >= (*candidate)->verified->policy.expires;
+    if (locked_) {
+        if (auto ok = store_.lock(); !ok)
+            return ok;
+        in_force_ = *candidate;
+    } else {
+        if (auto ok = put_in_force(**candidate, nullptr); !ok)
+            return ok;
+        take(*candidate);
+    }
     check_expiry();
     return {};
 }

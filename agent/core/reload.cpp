@@ -1,4 +1,4 @@
-// SIGHUP: what can change while the agent runs, and what is said instead.
+// SIGHUP, and certificates renewed on disk: what can change while the agent runs, and what is said instead.
 #include "agent/core/agent.hpp"
 
 namespace penstock::core {
@@ -38,17 +38,22 @@ std::string differences(const Config& before, const Config& after) {
 } // namespace
 
 void Agent::reload() {
-    const auto refuse = [this](const std::string& why) {
-        events_.add(log::Level::error, "reload_refused", {{"why", why}, {"effect", "nothing has changed"}});
-    };
     const auto fresh = Config::load(config_.file);
     if (!fresh)
-        return refuse(fresh.error().message());
+        return refuse_reload(fresh.error().message());
     if (const auto changed = differences(config_, *fresh); !changed.empty())
         events_.add(log::Level::warning, "reload_needs_restart",
                     {{"changed", changed}, {"mend", "systemctl restart penstockd"}});
+    renew_credentials();
+}
+
+void Agent::refuse_reload(const std::string& why) {
+    events_.add(log::Level::error, "reload_refused", {{"why", why}, {"effect", "nothing has changed"}});
+}
+
+void Agent::renew_credentials() {
     if (auto ok = ike_->reload(); !ok)
-        return refuse(ok.error().message());
+        return refuse_reload(ok.error().message());
     events_.add(log::Level::info, "reloaded", {{"what", "certificate, private key and CAs"}});
 }
 

@@ -51,7 +51,7 @@ nlohmann::json Agent::guard_status() const {
     return out;
 }
 
-// Of what keeps a tunnel down, what is nearest to the cause: our own files, then our dates, then what the peer said.
+// Of what keeps a tunnel down, or IKE while its SAs go on, what is nearest to the cause: our own files, then our dates, then what the peer said.
 std::string Agent::trouble(const TunnelState& tunnel) const {
     if (!ike_->trouble().empty())
         return ike_->trouble();
@@ -101,7 +101,7 @@ nlohmann::json Agent::tunnels() const {
             }
         if (up && ike.rekey_at)
             one["rekey_in_s"] = std::max<std::int64_t>(0, seconds(*ike.rekey_at - Clock::now()));
-        if (const auto why = trouble(ike); !up && !why.empty())
+        if (const auto why = trouble(ike); (!up || ike.ike != "up") && !why.empty())
             one["trouble"] = why;
         out.push_back(std::move(one));
     }

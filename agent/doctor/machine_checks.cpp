@@ -101,7 +101,7 @@ void check_files(const core::Config& config, Report& report) {
         if (left < 0 || now < one.not_before)
             continue; // preflight() said so
         if (left < kSoon)
-            report.warning("certificates", what, "put a new one there, then: systemctl reload penstockd");
+            report.warning("certificates", what, "put a new one there, it is taken over by itself");
         else
             report.ok("certificates", what);
     }

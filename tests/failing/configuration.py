@@ -112,7 +112,7 @@ def _issue(desk: Desk, not_before: float, not_after: float, identity: str = GATE
 def certificate_expired(desk: Desk) -> None:
     file = desk.spoiled()
     _issue(desk, -30, -2)
-    one_sentence(desk.refused(file, "gateway.pem expired at 20", "put a new one there", "systemctl reload penstockd"))
+    one_sentence(desk.refused(file, "gateway.pem expired at 20", "put a new one there", "taken over by itself"))
 
 
 def certificate_not_yet_valid(desk: Desk) -> None:

@@ -57,11 +57,12 @@ class Authority:
                                            "--dn", f"O=penstock lab, CN={name}", "--digest", "sha384", "--outform", "pem"), 0o644)
         return authority
 
-    def issue(self, identity: str, certificate: Path, key: Path, *addresses: str) -> None:
+    def issue(self, identity: str, certificate: Path, key: Path, *addresses: str, expired: bool = False) -> None:
         """An end entity whose only subjectAltNames are its identity and, for servers, its addresses."""
         _write(key, _pki("--gen", "--type", "ecdsa", "--size", "384", "--outform", "pem"), 0o600)
         names = [word for name in (identity, *addresses) for word in ("--san", name)]
         public = _pki("--pub", "--type", "ecdsa", "--in", str(key))
-        _write(certificate, _pki("--issue", "--cacert", str(self.certificate), "--cakey", str(self._key), "--lifetime", "30",
+        lifetime = ["--not-before", "01.01.20 00:00:00", "--not-after", "01.01.21 00:00:00"] if expired else ["--lifetime", "30"]
+        _write(certificate, _pki("--issue", "--cacert", str(self.certificate), "--cakey", str(self._key), *lifetime,
                                  "--dn", f"O=penstock lab, CN={identity}", *names, "--flag", "serverAuth",
                                  "--flag", "clientAuth", "--digest", "sha384", "--outform", "pem", data=public), 0o644)

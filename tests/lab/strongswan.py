@@ -101,6 +101,15 @@ swanctl {{ load = {CRYPTO} }}
         text = self.swanctl("--list-sas", "--raw").stdout
         return {"in": set(re.findall(r"spi-in=([0-9a-f]+)", text)), "out": set(re.findall(r"spi-out=([0-9a-f]+)", text))}
 
+    def kill(self) -> None:
+        """As a machine that loses its power: the other side hears nothing. It may be started again."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.namespace.ip("xfrm state flush\nxfrm policy flush")
+        self.vici.unlink(missing_ok=True)
+        (self.run_dir / "charon.pid").unlink(missing_ok=True)
+
     def stop(self) -> None:
         if self.process and self.process.poll() is None:
             self.process.terminate()

@@ -10,6 +10,7 @@ from pathlib import Path
 import booting
 import healing
 import layers
+import recovery
 from expect import must
 from hours import rights_keep_hours
 from lab import probe, sabotage, scenes, strongswan
@@ -219,6 +220,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     **healing.CASES,
     **layers.CASES,
     **booting.CASES,
+    **recovery.CASES,
     "witness_sees_an_open_gate": witness_sees_an_open_gate,
 }
 WITHOUT_AGENT = {"judge_knows_clear_frames", "lab_carries_stock_strongswan"}
