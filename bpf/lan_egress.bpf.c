@@ -3,6 +3,7 @@
  * or from another device through layer 1, and answers the device or may begin a flow with it.
  */
 #include "lib/judge.h"
+#include "lib/segment.h"
 #include "lib/verdict.h"
 
 #define DROP_FOR(reason, slot) drop(ctx, p, (reason) | PENSTOCK_HOOK_LAN_EGRESS << 8, slot)
@@ -78,5 +79,6 @@ int lan_egress(struct __sk_buff* ctx) {
         note_first_fragment(p, &t);
     __sync_fetch_and_add(&state->in_packets, 1);
     __sync_fetch_and_add(&state->in_bytes, ctx->len);
+    fit_segments(ctx, p, t.tunnel);
     return PASS;
 }

@@ -6,6 +6,7 @@
  */
 #include "lib/judge.h"
 #include "lib/rate.h"
+#include "lib/segment.h"
 #include "lib/verdict.h"
 
 #define DROP_FOR(reason, slot) drop(ctx, p, (reason) | PENSTOCK_HOOK_LAN_INGRESS << 8, slot)
@@ -192,5 +193,6 @@ int lan_ingress(struct __sk_buff* ctx) {
     __sync_fetch_and_add(&state->out_packets, 1);
     __sync_fetch_and_add(&state->out_bytes, ctx->len);
     state->last_seen_ns = now_ns;
+    fit_segments(ctx, p, t.tunnel);
     return PASS;
 }

@@ -13,7 +13,7 @@
 
 /* Part of every pin's path. Raise it when a layout below changes: the agent then builds new maps beside the old ones.
  */
-#define PENSTOCK_ABI_VERSION 3
+#define PENSTOCK_ABI_VERSION 4
 
 #define PENSTOCK_MAX_TUNNELS 16
 #define PENSTOCK_MAX_SELECTORS 64
@@ -91,9 +91,10 @@ PENSTOCK_SIZE(struct penstock_sa_key, 20);
 /* ---- map tunnels: array[PENSTOCK_MAX_TUNNELS]; an SA of tunnel i has reqid i + 1 ---- */
 
 struct penstock_tunnel {
-    __u32 up; /* 1: an outbound SA is installed */
+    __u32 up;  /* 1: an outbound SA is installed */
+    __u32 mtu; /* the largest IP packet that fits into it; 0: not known */
 };
-PENSTOCK_SIZE(struct penstock_tunnel, 4);
+PENSTOCK_SIZE(struct penstock_tunnel, 8);
 
 /* ---- map selectors: array[PENSTOCK_MAX_SELECTORS], remote networks of the tunnels; the first unused one ends it ----
  */

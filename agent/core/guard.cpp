@@ -3,6 +3,7 @@
 #include "agent/base/file.hpp"
 #include "agent/core/base_policies.hpp"
 #include "agent/core/sysctls.hpp"
+#include "agent/core/tunnel_mtu.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -84,6 +85,23 @@ Status Guard::tell_gate() {
             return ok;
     }
     return gate_.set_remote_networks(networks);
+}
+
+// The narrowest uplink decides: a tunnel may move to it, and a connection keeps the segments it began with.
+Status Guard::tell_mtu() {
+    unsigned carrier = 0;
+    for (const auto& name : config_.uplink)
+        if (const auto* link = network_.find(name); link != nullptr && link->up())
+            carrier = carrier == 0 ? link->mtu : std::min(carrier, link->mtu);
+    const auto* tun = tunnel_link();
+    for (std::uint32_t i = 0; i < config_.tunnels.size(); i++) {
+        auto mtu = inner_mtu(carrier, config_.tunnels[i].peer.family);
+        if (tun != nullptr)
+            mtu = std::min(mtu, tun->mtu);
+        if (auto ok = gate_.set_tunnel_mtu(i, mtu); !ok)
+            return ok;
+    }
+    return {};
 }
 
 datapath::Gate::Flags Guard::flags() const {
@@ -199,6 +217,7 @@ Status Guard::put_up_layers() {
     keep_first(first, gate_.set_flags(flags()));
     keep_first(first, attach_all());
     keep_first(first, tell_gate());
+    keep_first(first, tell_mtu());
     keep_first(first, tell_essentials());
     keep_first(first, apply_routes(config_.table, desired_routes(config_, network_, tunnel_paths()), repairs_));
     keep_first(first, apply_rules(desired_rules(config_, marks_), repairs_));

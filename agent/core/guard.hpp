@@ -78,6 +78,7 @@ private:
     Status tell_essentials();
     [[nodiscard]] datapath::Gate::Flags flags() const;
     Status apply_xfrm();
+    Status tell_mtu();
     Status forward(bool on);
     [[nodiscard]] std::set<IpPrefix> lan_networks() const;
     [[nodiscard]] std::set<IpPrefix> guarded_networks() const;

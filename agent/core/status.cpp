@@ -51,7 +51,8 @@ nlohmann::json Agent::guard_status() const {
     return out;
 }
 
-// Of what keeps a tunnel down, or IKE while its SAs go on, what is nearest to the cause: our own files, then our dates, then what the peer said.
+// Of what keeps a tunnel down, or IKE while its SAs go on, what is nearest to the cause: our own files, then our dates,
+// then what the peer said.
 std::string Agent::trouble(const TunnelState& tunnel) const {
     if (!ike_->trouble().empty())
         return ike_->trouble();

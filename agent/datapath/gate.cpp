@@ -165,7 +165,19 @@ Status Gate::set_remote_networks(const std::vector<RemoteNetwork>& networks) {
     return {};
 }
 
-Status Gate::set_tunnel(std::uint32_t tunnel, bool up) { return tunnels_.put(tunnel, {.up = up ? 1U : 0U}); }
+Status Gate::set_tunnel(std::uint32_t tunnel, bool up) {
+    auto state = tunnels_.find(tunnel).value_or(penstock_tunnel{});
+    state.up = up ? 1 : 0;
+    return tunnels_.put(tunnel, state);
+}
+
+Status Gate::set_tunnel_mtu(std::uint32_t tunnel, unsigned mtu) {
+    auto state = tunnels_.find(tunnel).value_or(penstock_tunnel{});
+    if (state.mtu == mtu)
+        return {};
+    state.mtu = mtu;
+    return tunnels_.put(tunnel, state);
+}
 
 bool Gate::tunnel_up(std::uint32_t tunnel) const {
     const auto state = tunnels_.find(tunnel);

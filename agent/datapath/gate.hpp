@@ -52,6 +52,8 @@ public:
 
     Status set_tunnel(std::uint32_t tunnel, bool up);
     [[nodiscard]] bool tunnel_up(std::uint32_t tunnel) const;
+    // The largest IP packet that fits into it; 0: not known.
+    Status set_tunnel_mtu(std::uint32_t tunnel, unsigned mtu);
     // Outbound SAs. spi in host byte order; SPI 0 stands for the peer itself.
     Status add_sa(const IpAddress& destination, std::uint32_t spi, std::uint32_t tunnel);
     Status remove_sa(const IpAddress& destination, std::uint32_t spi);

@@ -67,8 +67,10 @@ Gateway::Gateway(Maps maps)
     gate.keep_links({});
     for (const auto& sa : gate.sas())
         must(gate.remove_sa(sa.destination, sa.spi));
-    for (std::uint32_t tunnel = 0; tunnel < PENSTOCK_MAX_TUNNELS; tunnel++)
+    for (std::uint32_t tunnel = 0; tunnel < PENSTOCK_MAX_TUNNELS; tunnel++) {
         must(gate.set_tunnel(tunnel, false));
+        must(gate.set_tunnel_mtu(tunnel, 0));
+    }
     for (std::uint32_t slot = 0; slot < options.device_capacity; slot++)
         must(counters.assign(slot, mac("02:00:00:00:00:99")));
 

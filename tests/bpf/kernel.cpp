@@ -133,7 +133,8 @@ Outcome run_program(const datapath::Programs& programs, datapath::Hook hook, con
     if (error != 0)
         throw std::system_error(-error, std::generic_category(),
                                 "BPF_PROG_TEST_RUN of " + std::to_string(frame.size()) + " bytes");
-    return {.action = static_cast<int>(options.retval), .mark = after.mark};
+    out.resize(options.data_size_out);
+    return {.action = static_cast<int>(options.retval), .mark = after.mark, .frame = std::move(out)};
 }
 
 } // namespace penstock::test

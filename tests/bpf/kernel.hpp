@@ -33,6 +33,7 @@ struct Context {
 struct Outcome {
     int action;         // TC_ACT_*
     std::uint32_t mark; // after the program
+    Bytes frame;        // after the program
 };
 // The packet comes in (or goes out) on the interface of `context` with a full socket: what BPF_PROG_TEST_RUN makes.
 // `repeat` runs it as often over the same packet; the outcome is the last one's.

@@ -60,6 +60,7 @@ struct Udp {
 struct Tcp {
     std::uint16_t source = 40000, destination = 443;
     std::uint8_t flags = 0x02;
+    Bytes options = {}; // whole words
 };
 struct Icmp {
     std::uint8_t type = 8, code = 0;
@@ -247,9 +248,10 @@ private:
         put16(out, l.destination);
         put32(out, 1000);
         put32(out, 0);
-        put(out, {5 << 4, l.flags});
+        put(out, {static_cast<std::uint8_t>((5 + l.options.size() / 4) << 4), l.flags});
         put16(out, 65535);
         put32(out, 0);
+        put(out, l.options);
         put(out, inner);
         set16(out, 16, with_pseudo_header(i, 6, out));
         return out;

@@ -10,6 +10,7 @@ from pathlib import Path
 import booting
 import healing
 import layers
+import mtu
 import recovery
 from expect import must
 from hours import rights_keep_hours
@@ -220,6 +221,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     **healing.CASES,
     **layers.CASES,
     **booting.CASES,
+    **mtu.CASES,
     **recovery.CASES,
     "witness_sees_an_open_gate": witness_sees_an_open_gate,
 }
