@@ -13,7 +13,6 @@ from .stage import READINGS4, READINGS6, TELEMETRY4, TELEMETRY6, VIDEO4, VIDEO6,
 from .system import LabError, die_with_parent, wait_until
 from .topology import BULB, CAMERA, INTRUDER, ISP4, OPERATOR4, THERMOSTAT
 
-FIRST_PACKET_LIMIT = 2.0  # a fifth of a second on an idle machine; two runs at once on a busy one take a second and more
 GAP_LIMIT = 3.0
 
 
@@ -41,7 +40,7 @@ def start(stage: Stage) -> None:
         raise LabError(f"no answer after the start: {agent.last_words()}")
     stage.notes["start to first packet"] = f"{delay * 1000:.0f} ms"
     stage.row(THERMOSTAT.name, f"{READINGS4} while the agent starts", "allow", f"first answer after {delay * 1000:.0f} ms", lab.since(place),
-              "answers before the start" if early else "", "slow" if delay > FIRST_PACKET_LIMIT * lab.slowness and not lab.emulated else "")
+              "answers before the start" if early else "")
 
 
 def policy(stage: Stage) -> None:
