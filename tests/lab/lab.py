@@ -92,7 +92,6 @@ class Lab:
         self.directory = LABS / self.id
         self.marker = os.urandom(16)
         self.slowness = slowness()
-        self.emulated = "PENSTOCK_VM" in os.environ  # by tests/vm/run: figures in milliseconds mean nothing there
         self.topology = Topology(self.id)
         self.kernel_esp = net.kernel_has_esp()
         self.expect = Expectation(self.marker)
