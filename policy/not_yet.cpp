@@ -6,18 +6,9 @@ namespace penstock::policy {
 namespace {
 
 // Empty if the gate can do all of it.
-std::string beyond(const Service& service) {
-    for (const Peer& peer : service.peers)
-        if (peer.kind != Peer::Kind::prefix)
-            return "to: a group or a device"; // judged by the gate, but not routed from LAN to LAN yet
-    return "";
-}
-
 std::string beyond(const Group& group) { return group.total_rate != 0 ? "total_rate" : ""; }
 
-std::string beyond(const Device& device) {
-    return device.learns() ? "addresses: learn" : device.interface.empty() ? "" : "interface";
-}
+std::string beyond(const Device& device) { return device.learns() ? "addresses: learn" : ""; }
 
 template <class T> Status check(const Policy& policy, const std::string& kind, const std::vector<T>& items) {
     for (const T& item : items)
@@ -30,8 +21,6 @@ template <class T> Status check(const Policy& policy, const std::string& kind, c
 } // namespace
 
 Status check_supported(const Policy& policy) {
-    if (auto ok = check(policy, "services", policy.services); !ok)
-        return ok;
     if (auto ok = check(policy, "groups", policy.groups); !ok)
         return ok;
     return check(policy, "devices", policy.devices);

@@ -62,6 +62,12 @@ Status apply_defaults(Repairs& repairs) {
 
 std::vector<net::SecurityPolicy> base_policies(const Config& config, int tun, const std::vector<int>& lan) {
     std::vector<net::SecurityPolicy> out;
+    // From device to device: whether they may is decided by layer 1.
+    const auto devices = config.device_networks();
+    for (const auto& from : devices)
+        for (const auto& to : devices)
+            if (from.address.family == to.address.family)
+                out.push_back(make(Direction::forward, from, to, Action::allow, 0));
     for (const auto& tunnel : config.tunnels) {
         for (const auto& remote : tunnel.remote_networks) {
             const IpPrefix any{IpAddress{remote.address.family, {}}, 0};

@@ -238,4 +238,11 @@ Result<Config> Config::load(const std::filesystem::path& file) {
     return config;
 }
 
+std::set<IpPrefix> Config::device_networks() const {
+    std::set<IpPrefix> out;
+    for (const auto& tunnel : tunnels)
+        out.insert(tunnel.local_networks.begin(), tunnel.local_networks.end());
+    return out;
+}
+
 } // namespace penstock::core

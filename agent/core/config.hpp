@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,8 @@ struct Config {
     std::uint32_t rule_priority = 10; // of the first of our rules; they take six
 
     static Result<Config> load(const std::filesystem::path& file);
+    // Where the devices are: the local networks of all tunnels.
+    [[nodiscard]] std::set<IpPrefix> device_networks() const;
     [[nodiscard]] std::filesystem::path control_socket() const { return run / "control.sock"; }
 };
 

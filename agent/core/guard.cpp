@@ -136,7 +136,7 @@ std::set<IpPrefix> Guard::lan_networks() const {
 // What no frame on an uplink may name in clear.
 std::set<IpPrefix> Guard::guarded_networks() const {
     auto out = lan_networks();
-    out.merge(device_networks(config_));
+    out.merge(config_.device_networks());
     for (const auto& tunnel : config_.tunnels)
         out.insert(tunnel.remote_networks.begin(), tunnel.remote_networks.end());
     return out;
@@ -178,9 +178,9 @@ Status Guard::apply_xfrm() {
 
 Status Guard::forward(bool on) {
     auto inputs = config_.lan;
-    if (on && tunnel_link() != nullptr)
+    if (tunnel_link() != nullptr)
         inputs.push_back(tun_);
-    if (on && !user_esp_)
+    if (!on || !user_esp_) // what comes out of an SA of the kernel came in there
         inputs.insert(inputs.end(), config_.uplink.begin(), config_.uplink.end());
     return set_forwarding(inputs, on, repairs_);
 }

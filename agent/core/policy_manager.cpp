@@ -1,7 +1,6 @@
 #include "agent/core/policy_manager.hpp"
 
 #include "agent/base/file.hpp"
-#include "agent/core/to_tables.hpp"
 #include "policy/not_yet.hpp"
 
 #include <algorithm>
@@ -24,6 +23,14 @@ std::string group_names(const policy::Policy& policy, const policy::Device& devi
     for (const auto group : device.groups)
         out += (out.empty() ? "" : ", ") + policy.groups[group].name;
     return out;
+}
+
+// A list that cannot be had says nothing; the next tick asks again.
+bool interfaces_changed(const policy::Policy& policy, const Interfaces& known) {
+    if (known.empty())
+        return false;
+    const auto links = net::list_links();
+    return links && interfaces_of(policy, *links) != known;
 }
 
 // Not the bundle's fault: the gateway cannot judge it.
@@ -126,7 +133,11 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
             shown.addresses.push_back(address.str());
         candidate.devices.push_back(std::move(shown));
     }
-    candidate.tables = to_tables(compiled, slots);
+    const auto links = net::list_links();
+    if (!links)
+        return tl::unexpected(links.error());
+    candidate.interfaces = interfaces_of(policy, *links);
+    candidate.tables = to_tables(compiled, slots, candidate.interfaces);
     return {};
 }
 
@@ -261,9 +272,11 @@ void PolicyManager::check_expiry() {
         lock();
 }
 
-// The worker compiles what is in force now, unless something else came into force meanwhile.
-void PolicyManager::check_windows() {
-    if (!in_force_ || locked_ || switching_ || !in_force_->schedule.due(policy::now()))
+// The worker compiles what is in force now for what is so now, unless something else came into force meanwhile.
+void PolicyManager::check_circumstances() {
+    if (!in_force_ || locked_ || switching_ ||
+        (!in_force_->schedule.due(policy::now()) &&
+         !interfaces_changed(in_force_->verified->policy, in_force_->interfaces)))
         return;
     struct Switch {
         std::shared_ptr<Candidate> candidate = std::make_shared<Candidate>();
@@ -289,10 +302,10 @@ void PolicyManager::check_windows() {
         switching_ = false;
         if (job->done) {
             in_force_ = job->candidate;
-            events_.add(log::Level::info, "window_switched",
+            events_.add(log::Level::info, "policy_compiled_again",
                         {{"version", in_force_->verified->policy.version}, {"generation", store_.generation()}});
         } else if (!job->status) { // rights that should have ended must not go on
-            events_.add(log::Level::error, "window_failed",
+            events_.add(log::Level::error, "policy_not_compiled_again",
                         {{"why", job->status.error().message()},
                          {"effect", "everything is refused"},
                          {"mend", "restart penstockd, or push a bundle"}});

@@ -6,6 +6,7 @@
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
 #include "agent/core/schedule.hpp"
+#include "agent/core/to_tables.hpp"
 #include "agent/datapath/counters.hpp"
 #include "agent/datapath/policy_store.hpp"
 #include "policy/bundle/verify.hpp"
@@ -36,8 +37,9 @@ public:
 
     // Looks at the clock: says once, and locks if so configured, when the policy has expired.
     void check_expiry();
-    // Looks at the clock: compiles again when a window of a group has opened or closed, or the clock went back.
-    void check_windows();
+    // Looks at the clock and the interfaces: compiles again when a window of a group has opened or closed, the clock
+    // went back, or the LAN that a device is bound to is another interface now.
+    void check_circumstances();
     // Takes every right away until the next bundle or restart. Tried again by check_expiry() until it holds.
     void lock();
 
@@ -59,6 +61,7 @@ private:
     struct Candidate {
         std::shared_ptr<const policy::VerifiedPolicy> verified;
         Schedule schedule;
+        Interfaces interfaces;
         datapath::PolicyTables tables;
         std::vector<Device> devices;
         std::vector<std::size_t> newcomers; // of `devices`, those that get a slot of their own now

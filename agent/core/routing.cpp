@@ -40,7 +40,7 @@ std::vector<net::Route> lan_paths(const Config& config, const NetworkView& netwo
         const auto* link = network.find(route.oif);
         if (route.type != net::Route::Type::unicast || link == nullptr || !contains(config.lan, link->name))
             continue;
-        for (const auto& devices : device_networks(config)) {
+        for (const auto& devices : config.device_networks()) {
             if (!devices.overlaps(route.destination))
                 continue;
             auto path = route;
@@ -94,13 +94,6 @@ const net::Link* NetworkView::find(int ifindex) const {
     return found == links.end() ? nullptr : &*found;
 }
 
-std::set<IpPrefix> device_networks(const Config& config) {
-    std::set<IpPrefix> out;
-    for (const auto& tunnel : config.tunnels)
-        out.insert(tunnel.local_networks.begin(), tunnel.local_networks.end());
-    return out;
-}
-
 std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks& marks) {
     std::vector<net::Rule> rules;
     for (const int family : {AF_INET, AF_INET6}) {
@@ -131,7 +124,7 @@ std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks
                     rules.push_back(others);
                 }
         rules.push_back(lookup(family, config.rule_priority + kLocal, net::kLocalTable));
-        for (const auto& network : device_networks(config))
+        for (const auto& network : config.device_networks())
             if (network.address.family == family) {
                 auto rule = lookup(family, config.rule_priority + kToDevices, config.table);
                 rule.to = network;
@@ -158,16 +151,18 @@ std::vector<net::Route> desired_routes(const Config& config, const NetworkView& 
     for (const int family : {AF_INET, AF_INET6})
         add({IpAddress{family, {}}, 0}, net::Route::Type::unreachable, 0, 0x7fffffff);
     // The gateway's own addresses on the LAN: `local` comes after this table.
+    std::uint32_t metric6 = 256; // to the kernel, two routes of IPv6 to one place differ by nothing else
     for (const auto& name : config.lan) {
         const auto* link = network.find(name);
+        metric6++;
         if (link == nullptr || !link->up())
             continue;
-        add({IpAddress{AF_INET6, {0xff}}, 8}, net::Route::Type::multicast, link->index, 256);
+        add({IpAddress{AF_INET6, {0xff}}, 8}, net::Route::Type::multicast, link->index, metric6);
         for (const auto& address : network.addresses) {
             if (address.ifindex != link->index || !address.usable())
                 continue;
             const auto& own = address.address;
-            add({own, own.bits()}, net::Route::Type::local, link->index, own.family == AF_INET ? 0 : 256);
+            add({own, own.bits()}, net::Route::Type::local, link->index, own.family == AF_INET ? 0 : metric6);
             if (address.broadcast)
                 add({*address.broadcast, 32}, net::Route::Type::broadcast, link->index, 0);
         }

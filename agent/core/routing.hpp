@@ -12,7 +12,6 @@
 #include "agent/net/rules.hpp"
 
 #include <optional>
-#include <set>
 #include <vector>
 
 namespace penstock::core {
@@ -35,8 +34,6 @@ struct NetworkView {
     [[nodiscard]] const net::Link* find(int ifindex) const;
 };
 
-// Where the devices are, by the tunnels' local_networks.
-std::set<IpPrefix> device_networks(const Config& config);
 std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks& marks);
 std::vector<net::Route> desired_routes(const Config& config, const NetworkView& network,
                                        const std::vector<TunnelPath>& paths);

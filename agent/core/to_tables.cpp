@@ -55,7 +55,19 @@ datapath::Block block_of(const policy::Block& block, const std::vector<std::uint
 
 } // namespace
 
-datapath::PolicyTables to_tables(const policy::CompiledPolicy& compiled, const std::vector<std::uint32_t>& slots) {
+Interfaces interfaces_of(const policy::Policy& policy, const std::vector<net::Link>& links) {
+    Interfaces out;
+    for (const auto& device : policy.devices)
+        if (!device.interface.empty())
+            out.emplace(device.interface, kNoInterface);
+    for (const auto& link : links)
+        if (const auto found = out.find(link.name); found != out.end())
+            found->second = static_cast<std::uint32_t>(link.index);
+    return out;
+}
+
+datapath::PolicyTables to_tables(const policy::CompiledPolicy& compiled, const std::vector<std::uint32_t>& slots,
+                                 const Interfaces& interfaces) {
     datapath::PolicyTables out;
     out.devices.reserve(compiled.devices.size());
     for (std::size_t i = 0; i < compiled.devices.size(); i++) {
@@ -64,6 +76,7 @@ datapath::PolicyTables to_tables(const policy::CompiledPolicy& compiled, const s
                                .addresses = device.addresses,
                                .slot = slots[i],
                                .block = device.block,
+                               .ifindex = device.interface.empty() ? 0 : interfaces.at(device.interface),
                                .groups = device.groups});
     }
     out.blocks.reserve(compiled.blocks.size());

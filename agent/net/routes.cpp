@@ -133,6 +133,10 @@ std::string Route::str() const {
     out += destination.str();
     if (gateway)
         out += " via " + gateway->str();
+    if (oif != 0)
+        out += " dev " + std::to_string(oif);
+    if (metric != 0)
+        out += " metric " + std::to_string(metric);
     return out;
 }
 

@@ -117,7 +117,8 @@ std::string SecurityPolicy::str() const {
     return std::string(name_of(direction)) + " " + selector.source.str() + " -> " + selector.destination.str() +
            (action == Action::block ? " block"
             : transform             ? " esp"
-                                    : " clear");
+                                    : " clear") +
+           (selector.ifindex != 0 ? " dev " + std::to_string(selector.ifindex) : "");
 }
 
 Status add_policy(const SecurityPolicy& policy) { return install(XFRM_MSG_NEWPOLICY, policy); }

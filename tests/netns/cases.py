@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import between_devices
 import booting
 import healing
 import layers
@@ -221,6 +222,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "bad_bundles_refused": as_case(scenes.bad_bundles),
     **healing.CASES,
     **layers.CASES,
+    **between_devices.CASES,
     **booting.CASES,
     **mtu.CASES,
     **recovery.CASES,

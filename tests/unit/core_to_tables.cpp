@@ -46,6 +46,23 @@ BOOST_AUTO_TEST_CASE(every_word_of_a_rule_arrives) {
     BOOST_TEST(block.rules[6].index == 9U); // a slot, not an index of the policy
 }
 
+BOOST_AUTO_TEST_CASE(a_device_is_believed_on_its_lan_and_nowhere_if_there_is_none_of_that_name) {
+    const auto policy = read_ok(replaced(kYaml, "name: camera-1,", "name: camera-1, interface: lan7,"));
+    const auto ifindex = [&](const std::vector<net::Link>& links) {
+        const auto tables = to_tables(policy::compile(policy, policy::now()), {0, 1}, interfaces_of(policy, links));
+        BOOST_TEST(tables.devices[1].ifindex == 0U); // bound to none
+        return tables.devices[0].ifindex;
+    };
+    net::Link lan;
+    lan.name = "lan7";
+    lan.index = 12;
+    net::Link other;
+    other.name = "lan8";
+    other.index = 13;
+    BOOST_TEST(ifindex({other, lan}) == 12U);
+    BOOST_TEST(ifindex({other}) == kNoInterface);
+}
+
 BOOST_AUTO_TEST_CASE(a_schedule_is_due_at_its_change_and_when_the_clock_went_back) {
     const auto at = *policy::parse_time("2026-11-20T12:00:00Z");
     const Schedule schedule{at, at + std::chrono::hours(8)};

@@ -130,8 +130,9 @@ BOOST_FIXTURE_TEST_CASE(replaces_a_route_by_one_of_another_type, Gateway) {
 BOOST_FIXTURE_TEST_CASE(names_the_route_and_the_kernels_reason, Gateway) {
     const auto refused = replace_route(via("203.0.113.0/24", "192.0.2.77", wan));
     BOOST_REQUIRE(!refused);
-    BOOST_TEST(refused.error().message() == "cannot add route 203.0.113.0/24 via 192.0.2.77: Network is unreachable "
-                                            "(Nexthop has invalid gateway)");
+    BOOST_TEST(refused.error().message() == "cannot add route 203.0.113.0/24 via 192.0.2.77 dev " +
+                                                std::to_string(wan) +
+                                                ": Network is unreachable (Nexthop has invalid gateway)");
     BOOST_TEST(refused.error().code() == ENETUNREACH);
 }
 
