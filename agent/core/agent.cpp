@@ -69,14 +69,14 @@ Status Agent::close_gate() {
     policies_ = std::make_unique<PolicyManager>(config_, *worker_, events_, guard_->policies(), guard_->counters());
     ike_ = std::make_unique<IkeSupervisor>(
         config_, loop_, events_, *ipsec_,
-        IkeSupervisor::Callbacks{
-            .ready =
-                [this](const std::string& tun) {
-                    if (auto ok = guard_->set_esp(ipsec_->user_esp(), tun); !ok)
-                        events_.add(log::Level::error, "gate_problem", {{"why", ok.error().message()}});
-                    reconcile();
-                },
-            .gone = [this] { reconcile_soon(); }});
+        IkeSupervisor::Callbacks{.ready =
+                                     [this](const std::string& tun) {
+                                         if (auto ok = guard_->set_esp(ipsec_->user_esp(), tun); !ok)
+                                             events_.add(log::Level::error, "gate_problem",
+                                                         {{"why", ok.error().message()}});
+                                         reconcile();
+                                     },
+                                 .gone = [this] { reconcile_soon(); }});
     if (auto ok = choose_esp(); !ok)
         return ok;
     // A gate that cannot close is said, and tried again: an interface may come later, and nothing is forwarded

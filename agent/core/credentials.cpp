@@ -124,7 +124,7 @@ Result<Fd> open_guarded(const std::filesystem::path& path, bool secret) {
     Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd)
         return fail_errno("cannot read " + path.string());
-    struct stat info {};
+    struct stat info{};
     if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))
         return fail(path.string() + " is not a file");
     if (secret && (info.st_mode & (S_IRWXO | S_IWGRP)) != 0)

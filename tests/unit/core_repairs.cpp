@@ -53,7 +53,9 @@ BOOST_AUTO_TEST_CASE(putting_up_is_no_repair_and_putting_back_is) {
 BOOST_AUTO_TEST_CASE(what_is_no_longer_wanted_comes_back_without_a_repair) {
     Watched gate;
     BOOST_TEST(gate.look(false).has_value());
-    { const Repairs::Look nothing(gate.repairs, Layer::rules); }
+    {
+        const Repairs::Look nothing(gate.repairs, Layer::rules);
+    }
     BOOST_TEST(gate.look(false).has_value());
     BOOST_TEST(gate.repairs.total() == 0U);
 }
