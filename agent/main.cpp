@@ -6,6 +6,7 @@
 #include "agent/core/arm.hpp"
 #include "agent/core/machine.hpp"
 #include "agent/core/preflight.hpp"
+#include "agent/core/release.hpp"
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -96,6 +97,9 @@ int main(int argc, char** argv) {
     const auto* arm =
         guard->add_subcommand("arm", "put up the gate from the configuration alone, before the network, and exit")
             ->fallthrough();
+    const auto* release =
+        guard->add_subcommand("release", "take the gate out of the kernel while no penstockd runs, and exit")
+            ->fallthrough();
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -106,9 +110,13 @@ int main(int argc, char** argv) {
     auto config = core::Config::load(file);
     if (!config) {
         std::cerr << "penstockd: " << config.error().message() << "\n";
-        return 1;
+        if (!release->parsed())
+            return 1;
+        std::cerr << "penstockd: releasing a gate with the defaults\n";
+        config = core::Config{};
     }
-    if (auto ok = arm->parsed() ? core::arm(*config) : run(std::move(*config)); !ok) {
+    auto ok = release->parsed() ? core::release(*config) : arm->parsed() ? core::arm(*config) : run(std::move(*config));
+    if (!ok) {
         log::error("failed", {{"why", ok.error().message()}});
         std::cerr << "penstockd: " << ok.error().message() << "\n";
         return 1;

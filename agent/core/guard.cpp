@@ -259,6 +259,10 @@ Status Guard::put_up(bool then_forward) {
 }
 
 Status Guard::release() {
+    if (auto view = NetworkView::read(); view)
+        network_ = std::move(*view);
+    else
+        return tl::unexpected(view.error());
     if (auto ok = forward(false); !ok)
         return ok;
     if (auto ok = witness_.look_away(); !ok)
