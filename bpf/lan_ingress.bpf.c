@@ -181,6 +181,7 @@ int lan_ingress(struct __sk_buff* ctx) {
     state = bpf_map_lookup_elem(&device_state, &slot);
     if (!state)
         return DROP(UNKNOWN_DEVICE, NO_SLOT);
+    touch(&state->out_packets);
     if (is_latched())
         return DROP(LATCHED, slot);
     reason = p->later ? judge_later_fragment(p, &t) : judge_packet(ctx, p, &t);

@@ -13,7 +13,7 @@
 
 /* Part of every pin's path. Raise it when a layout below changes: the agent then builds new maps beside the old ones.
  */
-#define PENSTOCK_ABI_VERSION 4
+#define PENSTOCK_ABI_VERSION 5
 
 #define PENSTOCK_MAX_TUNNELS 16
 #define PENSTOCK_MAX_SELECTORS 64
@@ -308,7 +308,17 @@ enum penstock_fragment_meta {
     PENSTOCK_FRAGMENT_SET = 62,        /* 1 bit */
 };
 
+/* A packet of a flow that exists touches the last cache line of this, the tags behind it (with 64 flows a line too, and
+ * the neighbour of the other) and one or two of its flows. */
 struct penstock_device_state {
+    struct penstock_fragment4 fragment[PENSTOCK_FRAGMENTS];
+    __u64 dropped;
+    __u64 evicted; /* flows that made room for another while they might still have been in use */
+    __u8 owner[6]; /* MAC of the device that has the slot; the packet path does not read it */
+    __u8 owned;    /* 1: owner is set */
+    __u8 pad;
+    __u32 hand; /* where the eviction looks next */
+    __u32 pad2[9];
     __u64 out_packets; /* device to tunnel */
     __u64 out_bytes;
     __u64 in_packets; /* tunnel to device */
@@ -316,17 +326,10 @@ struct penstock_device_state {
     __u64 last_seen_ns; /* CLOCK_MONOTONIC, the last frame that passed */
     __u64 bytes_due;    /* when what it sent so far would be through at its rate, CLOCK_MONOTONIC ns */
     __u64 packets_due;
-    __u64 dropped;
-    __u64 evicted; /* flows that made room for another while they might still have been in use */
-    __u8 owner[6]; /* MAC of the device that has the slot; the packet path does not read it */
-    __u8 owned;    /* 1: owner is set */
-    __u8 pad;
-    __u32 hand; /* where the eviction looks next */
-    __u32 pad2[3];
-    struct penstock_fragment4 fragment[PENSTOCK_FRAGMENTS];
+    __u64 pad3;
     /* Behind it, for N flows: N tags (u8; 0: empty) and N struct penstock_flow4. */
 };
-PENSTOCK_SIZE(struct penstock_device_state, 96 + 16 * PENSTOCK_FRAGMENTS);
+PENSTOCK_SIZE(struct penstock_device_state, 192);
 
 /* ---- map flows_ipv6: array of 1 map, made when the policy first has an IPv6 address: array, slot -> flows ---- */
 
@@ -349,12 +352,12 @@ struct penstock_fragment6 {
 PENSTOCK_SIZE(struct penstock_fragment6, 48);
 
 struct penstock_flows6 {
-    __u32 hand;
-    __u32 pad[3];
     struct penstock_fragment6 fragment[PENSTOCK_FRAGMENTS];
+    __u32 hand;
+    __u32 pad[15]; /* what follows begins a cache line */
     /* Behind it, for N flows: N tags and N struct penstock_flow6. */
 };
-PENSTOCK_SIZE(struct penstock_flows6, 16 + 48 * PENSTOCK_FRAGMENTS);
+PENSTOCK_SIZE(struct penstock_flows6, 256);
 
 /* ---- map drops: per-CPU array, reason -> count ---- */
 

@@ -77,7 +77,9 @@ INLINE void map_ipv4(struct penstock_addr* out, __be32 address) {
 
 /* Makes the first `want` bytes readable directly, or as many as the frame has. */
 INLINE void make_linear(struct __sk_buff* ctx, __u32 want) {
-    if ((void*)(long)ctx->data + want > (void*)(long)ctx->data_end)
+    __u32 have = ctx->data_end - ctx->data;
+
+    if (have < want && have < ctx->len) /* a short frame that is linear has nothing to be pulled */
         bpf_skb_pull_data(ctx, ctx->len < want ? ctx->len : want);
 }
 
