@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ class Gateway:
     def __init__(self, bench: Bench, name: str, size: Size) -> None:
         self.bench, self.name, self.size = bench, name, size
         self.folder = bench.folder / name
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir()
         self.device, self.gateway, self.cloud = (Namespace(f"{name}-{side}") for side in ("device", "gateway", "cloud"))
         for space in (self.device, self.gateway, self.cloud):
             run(["ip", "netns", "add", space.name])
@@ -144,6 +145,7 @@ class Gateway:
 
     def remove(self) -> None:
         subprocess.run(["umount", str(self.folder / "bpf")], check=False, stderr=subprocess.DEVNULL)
+        shutil.rmtree(self.folder)
         for space in (self.device, self.gateway, self.cloud):
             subprocess.run(["ip", "netns", "del", space.name], check=False)
 
