@@ -189,18 +189,17 @@ __weak __noinline int flow_look(__u32 slot, const struct flow_key* k, __u32 inde
 INLINE int flow_search(void* tags, __u32 slot, const struct flow_key* k, __u32 now, struct flow_view* view, int six) {
     __u64 hash = key_hash(k);
     __u64 tag = BYTES(key_tag(hash));
-    __u32 words = flow_capacity / 8, home = ((__u32)hash & (words - 1)) * 8;
+    __u32 words = flow_capacity / 8;
 
-    /* Nearly always the flow is near its home: fetched while the tags are on their way, it is not waited for twice. */
-    touch(flow_at(tags, home, six));
-    touch(flow_at(tags, home + 4, six));
+    /* A device with a few flows has them here: fetched while the tags are on their way, they are not waited for twice.
+     */
+    touch(flow_at(tags, 0, six));
     for (__u32 w = 0; w < words; w++) {
-        __u32 at = ((__u32)hash + w) & (words - 1);
-        __u64 word = *(volatile __u64*)(tags + at * 8);
+        __u64 word = *(volatile __u64*)(tags + w * 8);
         __u64 hits = zero_bytes(word ^ tag);
 
         for (int n = 0; n < 8 && hits; n++, hits &= hits - 1)
-            if (flow_look(slot, k, at * 8 + lowest_byte(hits), now, view))
+            if (flow_look(slot, k, w * 8 + lowest_byte(hits), now, view))
                 return 1;
         if (zero_bytes(word)) /* a flow is never put behind an empty place */
             return 0;
@@ -267,19 +266,19 @@ __weak __noinline int flow_clock(__u32 slot, __u32 six, __u32 from, __u32 now) {
     return -1;
 }
 
-/* The place for a new flow: an empty one near its home, else where the clock stops. flow_capacity if there is none. */
-INLINE __u32 flow_place(__u32 slot, void* tags, __u64 hash, __u32 from, __u32 now, int six) {
+/* The place for a new flow: the first empty one, so that few flows are few cache lines; else where the clock stops.
+ * flow_capacity if there is none. */
+INLINE __u32 flow_place(__u32 slot, void* tags, __u32 from, __u32 now, int six) {
     __u32 words = flow_capacity / 8;
 
     for (__u32 w = 0; w < words; w++) {
-        __u32 at = ((__u32)hash + w) & (words - 1);
-        __u64 word = *(volatile __u64*)(tags + at * 8);
+        __u64 word = *(volatile __u64*)(tags + w * 8);
         __u64 hits = zero_bytes(word);
 
         if (!hits)
             hits = zero_bytes(~word);
         if (hits)
-            return at * 8 + lowest_byte(hits);
+            return w * 8 + lowest_byte(hits);
     }
     for (__u32 n = 0; n < 2 * flow_capacity; n++) {
         int index = flow_clock(slot, six, from, now);
@@ -292,7 +291,7 @@ INLINE __u32 flow_place(__u32 slot, void* tags, __u64 hash, __u32 from, __u32 no
 
 INLINE int flow_write(__u32 slot, void* tags, const struct flow_key* k, __u64 meta, __u32 now, int six) {
     __u64 hash = key_hash(k), old;
-    __u32 index = flow_place(slot, tags, hash, FIELD(meta, FROM, 1), now, six);
+    __u32 index = flow_place(slot, tags, FIELD(meta, FROM, 1), now, six);
     __u64* place;
     void* flow;
 

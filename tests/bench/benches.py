@@ -19,7 +19,7 @@ from results import Row
 NAMES = ("forward", "new_flow", "unknown_flood", "tcp", "replace", "memory")
 ROLES = 100             # of "100 distinct policies"
 LINEAR_UP_TO = 1000     # devices: beyond, a list of rules is no picture but a wait
-LONG = 60.0             # seconds: after as long, three rounds of `nft -f` are enough
+LONG, ENOUGH = 60.0, 3  # seconds of replacing, after which as many rounds are enough
 
 
 @dataclass(frozen=True)
@@ -158,16 +158,15 @@ def replace(bench: Bench, plan: Plan, size: Size, suffix: str) -> Iterator[Row]:
         try:
             space.run(["nft", "-f", str(files[1])], timeout=900)
             begun = time.monotonic()
-            while len(pushed) < plan.rounds:
+            while len(pushed) < min(plan.rounds, ENOUGH) or (len(pushed) < plan.rounds and time.monotonic() - begun < LONG):
                 print(file=child.stdin, flush=True)
                 answer = child.stdout.readline()
                 if not answer:
                     raise LabError("penstock-bench replace has ended")
                 pushed.append(float(answer) / 1e6)
-                if len(loaded) < 3 or time.monotonic() - begun < LONG:
-                    start = time.monotonic()
-                    space.run(["nft", "-f", str(files[len(loaded) % 2])], timeout=900)
-                    loaded.append((time.monotonic() - start) * 1e3)
+                start = time.monotonic()
+                space.run(["nft", "-f", str(files[len(loaded) % 2])], timeout=900)
+                loaded.append((time.monotonic() - start) * 1e3)
         finally:
             child.stdin.close()
     run(["umount", str(folder / "bpf")], check=False)
