@@ -88,6 +88,18 @@ struct penstock_sa_key {
 };
 PENSTOCK_SIZE(struct penstock_sa_key, 20);
 
+/* ---- maps near_links and near_sas: arrays that hold what the hashes links and sas hold, if it came last to its place
+ * (ifindex, or SPI in host byte order, modulo PENSTOCK_NEAR). An entry of another one says nothing. The uplink's program
+ * finds most of what it needs there, for less than a hash costs. SPI 0: empty. ---- */
+
+#define PENSTOCK_NEAR 64
+
+struct penstock_near_link {
+    __u32 ifindex;
+    struct penstock_link link;
+};
+PENSTOCK_SIZE(struct penstock_near_link, 8);
+
 /* ---- map tunnels: array[PENSTOCK_MAX_TUNNELS]; an SA of tunnel i has reqid i + 1 ---- */
 
 struct penstock_tunnel {

@@ -74,7 +74,8 @@ Result<Gate> Gate::make(const Programs& programs) {
     };
     for (const auto& ok :
          {adopt(out.gate_, "gate"), adopt(out.links_, "links"), adopt(out.host_addresses_, "host_addresses"),
-          adopt(out.sas_, "sas"), adopt(out.tunnels_, "tunnels"), adopt(out.selectors_, "selectors"),
+          adopt(out.sas_, "sas"), adopt(out.near_links_, "near_links"), adopt(out.near_sas_, "near_sas"),
+          adopt(out.tunnels_, "tunnels"), adopt(out.selectors_, "selectors"),
           adopt(out.guarded_networks_, "guarded_networks"), adopt(out.essentials_, "essentials")})
         if (!ok)
             return tl::unexpected(ok.error());
@@ -119,13 +120,27 @@ Status Gate::set_link(int ifindex, penstock_link_role role, unsigned l2_len) {
     penstock_link link{};
     link.role = static_cast<std::uint8_t>(role);
     link.l2_len = static_cast<std::uint8_t>(l2_len);
-    return links_.put(static_cast<std::uint32_t>(ifindex), link);
+    const auto index = static_cast<std::uint32_t>(ifindex);
+    if (auto ok = links_.put(index, link); !ok)
+        return ok;
+    return put_near(index, link);
+}
+
+Status Gate::put_near(std::uint32_t ifindex, const penstock_link& link) const {
+    return near_links_.put(ifindex % PENSTOCK_NEAR, {.ifindex = ifindex, .link = link});
+}
+
+Status Gate::clear_near(std::uint32_t ifindex) const {
+    const auto entry = near_links_.find(ifindex % PENSTOCK_NEAR);
+    return entry && entry->ifindex == ifindex ? near_links_.put(ifindex % PENSTOCK_NEAR, {}) : Status{};
 }
 
 void Gate::keep_links(const std::set<int>& ifindexes) {
     for (const auto& [ifindex, link] : links_.entries())
-        if (!ifindexes.contains(static_cast<int>(ifindex)))
-            (void)links_.remove(ifindex); // an entry that stays names an index that no interface has
+        if (!ifindexes.contains(static_cast<int>(ifindex))) {
+            (void)clear_near(ifindex); // an entry that stays names an index that no interface has
+            (void)links_.remove(ifindex);
+        }
 }
 
 penstock_link_role Gate::role(int ifindex) const {
@@ -185,11 +200,37 @@ bool Gate::tunnel_up(std::uint32_t tunnel) const {
 }
 
 Status Gate::add_sa(const IpAddress& destination, std::uint32_t spi, std::uint32_t tunnel) {
-    return sas_.put(sa_key(destination, spi), tunnel);
+    const auto key = sa_key(destination, spi);
+    if (auto ok = sas_.put(key, tunnel); !ok || spi == 0)
+        return ok;
+    return put_near(key);
 }
 
 Status Gate::remove_sa(const IpAddress& destination, std::uint32_t spi) {
-    return sas_.remove(sa_key(destination, spi));
+    const auto key = sa_key(destination, spi);
+    auto ok = clear_near(key);
+    keep_first(ok, sas_.remove(key));
+    return ok;
+}
+
+// Who reads it in between must not see one SA's SPI beside another's destination.
+Status Gate::put_near(const penstock_sa_key& key) const {
+    const auto place = ntohl(key.spi_be) % PENSTOCK_NEAR;
+    auto entry = near_sas_.find(place).value_or(penstock_sa_key{});
+    if (std::memcmp(&entry, &key, sizeof key) == 0)
+        return {};
+    entry.spi_be = 0;
+    auto ok = near_sas_.put(place, entry);
+    entry.destination = key.destination;
+    keep_first(ok, near_sas_.put(place, entry));
+    keep_first(ok, near_sas_.put(place, key));
+    return ok;
+}
+
+Status Gate::clear_near(const penstock_sa_key& key) const {
+    const auto place = ntohl(key.spi_be) % PENSTOCK_NEAR;
+    const auto entry = near_sas_.find(place);
+    return entry && std::memcmp(&*entry, &key, sizeof key) == 0 ? near_sas_.put(place, {}) : Status{};
 }
 
 std::vector<Gate::Sa> Gate::sas() const {

@@ -65,10 +65,18 @@ public:
     [[nodiscard]] std::vector<Sa> sas() const;
 
 private:
+    // The arrays in front of the two hashes.
+    Status put_near(const penstock_sa_key& key) const;
+    Status clear_near(const penstock_sa_key& key) const;
+    Status put_near(std::uint32_t ifindex, const penstock_link& link) const;
+    Status clear_near(std::uint32_t ifindex) const;
+
     TypedMap<std::uint32_t, std::uint32_t> gate_;
     TypedMap<std::uint32_t, penstock_link> links_;
     TypedMap<penstock_host_address, std::uint8_t> host_addresses_;
     TypedMap<penstock_sa_key, std::uint32_t> sas_;
+    TypedMap<std::uint32_t, penstock_near_link> near_links_;
+    TypedMap<std::uint32_t, penstock_sa_key> near_sas_;
     TypedMap<std::uint32_t, penstock_tunnel> tunnels_;
     TypedMap<std::uint32_t, penstock_selector> selectors_;
     TypedMap<penstock_network, std::uint8_t> guarded_networks_;

@@ -67,6 +67,20 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, PENSTOCK_NEAR);
+    __type(key, __u32);
+    __type(value, struct penstock_near_link);
+} near_links __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, PENSTOCK_NEAR);
+    __type(key, __u32);
+    __type(value, struct penstock_sa_key);
+} near_sas __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, PENSTOCK_MAX_TUNNELS);
     __type(key, __u32);
     __type(value, struct penstock_tunnel);

@@ -109,6 +109,38 @@ BOOST_AUTO_TEST_CASE(passes_esp_of_a_known_sa_only) {
           "malformed"}});
 }
 
+BOOST_AUTO_TEST_CASE(tells_sas_apart_that_share_a_place) {
+    const auto other = kSpi + PENSTOCK_NEAR;
+    Gateway gateway;
+    const auto verdict = [&](std::uint32_t spi, const IPv4& ip) {
+        return gateway.uplink(kOut / ip / Esp{spi} / Payload{}, kEspMark);
+    };
+    must(gateway.gate.add_sa(address("192.0.2.3"), other, 0));
+    const IPv4 to_other{"192.0.2.1", "192.0.2.3"};
+    BOOST_TEST(verdict(kSpi, kToPeer) == "pass");
+    BOOST_TEST(verdict(other, to_other) == "pass");
+    BOOST_TEST(verdict(kSpi, to_other) == "esp_unknown_sa");
+    BOOST_TEST(verdict(other, kToPeer) == "esp_unknown_sa");
+    must(gateway.gate.remove_sa(address("192.0.2.2"), kSpi));
+    BOOST_TEST(verdict(kSpi, kToPeer) == "esp_unknown_sa");
+    BOOST_TEST(verdict(other, to_other) == "pass");
+    must(gateway.gate.remove_sa(address("192.0.2.3"), other));
+    BOOST_TEST(verdict(other, to_other) == "esp_unknown_sa");
+}
+
+BOOST_AUTO_TEST_CASE(does_not_mistake_one_interface_for_another) {
+    Gateway gateway;
+    const auto verdict = [&] { return gateway.uplink(kOut / kToPeer / Esp{} / Payload{}, kEspMark); };
+    BOOST_TEST(verdict() == "pass");
+    must(gateway.gate.set_link(gateway.wan + PENSTOCK_NEAR, PENSTOCK_LINK_UPLINK, 14));
+    BOOST_TEST(verdict() == "pass");
+    must(gateway.gate.set_link(gateway.wan, PENSTOCK_LINK_OTHER, 14));
+    BOOST_TEST(verdict() == "other_link");
+    must(gateway.gate.set_link(gateway.wan, PENSTOCK_LINK_UPLINK, 14));
+    gateway.gate.keep_links({gateway.lan});
+    BOOST_TEST(verdict() == "other_link");
+}
+
 BOOST_AUTO_TEST_CASE(passes_udp_encapsulated_esp_of_a_known_sa_only) {
     check(
         {{"marked", kOut / kToPeer / Udp{4500, 4500} / Esp{} / Payload{}, kEspMark, "pass"},

@@ -168,6 +168,11 @@ libexec = "{self.binaries}"
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    def arm(self) -> tuple[int, str]:
+        """`penstockd guard arm`, as its unit runs it at boot: exit status, and what it said."""
+        done = run([str(self.binaries / "penstockd"), "guard", "arm", "--config", str(self.etc / "penstock.toml")], setup=self.namespace.enter, check=False)
+        return done.returncode, done.stderr.strip()
+
     def stop(self, signum: int = signal.SIGTERM) -> None:
         if self.supervisor and self.supervisor.child.alive():
             self.supervisor.end(signum)

@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
-from scenario import Open, Scene
+from lab import sabotage
+from lab import topology as net
+from lab.system import Namespace
+from scenario import Penstock, Scene, must
+
+
+def _network_up(gateway: Namespace) -> None:
+    """As a network manager does it, whoever it is."""
+    gateway.ip("link set lan0 up\nlink set wan0 up")
+    gateway.ip(f"""addr add {net.UPLINK6}/64 dev wan0 nodad
+        addr add {net.GATEWAY_LAN6}/64 dev lan0 nodad
+        route replace default via {net.ISP4}
+        route replace default via {net.ISP6}""", check=False)
 
 
 def provoke(scene: Scene) -> None:
-    raise Open("needs a scenario of its own; the netns case armed_before_the_network shows it")
+    """A boot with everything in the wrong order: first the network, then the guard, then somebody who switches forwarding on, last penstockd."""
+    assert isinstance(scene, Penstock)
+    gateway = scene.gateway
+    gateway.ip("link set lan0 down\nlink set wan0 down")
+    sabotage.remove_every_layer(scene.lab)
+    gateway.sysctl({f"ipv{version}/conf/{name}/forwarding": 0 for version in (4, 6) for name in ("all", "lan0", "wan0")})  # as a kernel boots
+    _network_up(gateway)
+    scene.sleep(0.5)
+    code, words = scene.agent.arm()
+    must(code == 0, f"the guard is not armed: {words}")
+    sabotage.open_router(gateway)
+    scene.sleep(0.5)
+    scene.start()

@@ -15,12 +15,6 @@ from lab.system import run, wait_until
 from lab.topology import ISP4, ISP6, THERMOSTAT
 
 
-def _arm(lab: Lab) -> tuple[int, str]:
-    agent = lab.agent
-    done = run([str(agent.binaries / "penstockd"), "guard", "arm", "--config", str(agent.etc / "penstock.toml")], setup=lab.topology.gateway.enter, check=False)
-    return done.returncode, done.stderr.strip()
-
-
 def _try(lab: Lab) -> None:
     for target in (READINGS4, READINGS6):
         probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, 0.4 * lab.slowness)
@@ -38,7 +32,7 @@ def armed_before_the_network(stage: Stage) -> None:
         for path in secrets:
             path.rename(f"{path}.away")
         gateway.ip("link set lan0 down\nlink set lan0 name eth7\nlink set wan0 down\nlink set wan0 name eth8")
-        code, words = _arm(lab)
+        code, words = lab.agent.arm()
         must(code == 0, f"not armed: {words}")
         gateway.ip("link set eth7 name lan0\nlink set lan0 up\nlink set eth8 name wan0\nlink set wan0 up")
         gateway.ip("addr add 2001:db8:51::2/64 dev wan0 nodad\naddr add fd20::1/64 dev lan0 nodad")  # IPv6 addresses went with the link
@@ -48,12 +42,12 @@ def armed_before_the_network(stage: Stage) -> None:
         _try(lab)
         verdict = lab.since(place)
         must(not verdict.clear, f"armed, penstockd not started: {verdict}")
-        must(_arm(lab)[0] == 0, "arming twice is an error")
+        must(lab.agent.arm()[0] == 0, "arming twice is an error")
         for path in secrets:
             Path(f"{path}.away").rename(path)
         with lab.flow(THERMOSTAT, READINGS4, 100) as flow:
             agent.start()
-            must(_arm(lab)[0] == 1, "armed beside a running penstockd")
+            must(lab.agent.arm()[0] == 1, "armed beside a running penstockd")
             must(agent.push(lab.bundles.make("base")).accepted, "the base policy was refused")
             must(agent.wait_tunnel("up"), "the tunnel does not come up")
             must(flow.wait_for_answers(20, 10 * lab.slowness), "no traffic")
@@ -68,7 +62,7 @@ def not_armed_is_said(stage: Stage) -> None:
         toml = agent.etc / "penstock.toml"
         toml.write_text(toml.read_text(encoding="utf-8").replace(f'bpffs = "{agent.bpffs}/penstock"', f'bpffs = "{agent.directory}/none"'), encoding="utf-8")
         sabotage.open_router(gateway)
-        code, words = _arm(lab)
+        code, words = lab.agent.arm()
         must(code == 1 and "BPF file system" in words, f"exit {code}: {words}")
         place = lab.watch()
         _try(lab)
