@@ -89,8 +89,8 @@ struct penstock_sa_key {
 PENSTOCK_SIZE(struct penstock_sa_key, 20);
 
 /* ---- maps near_links and near_sas: arrays that hold what the hashes links and sas hold, if it came last to its place
- * (ifindex, or SPI in host byte order, modulo PENSTOCK_NEAR). An entry of another one says nothing. The uplink's program
- * finds most of what it needs there, for less than a hash costs. SPI 0: empty. ---- */
+ * (ifindex, or SPI in host byte order, modulo PENSTOCK_NEAR). An entry of another one says nothing. The uplink's
+ * program finds most of what it needs there, for less than a hash costs. SPI 0: empty. ---- */
 
 #define PENSTOCK_NEAR 64
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <sys/epoll.h>
+#include <utility>
 
 namespace penstock::core {
 namespace {
@@ -178,9 +179,18 @@ void Agent::reconcile() {
         return;
     // What is wrong is an event and stays in the status; the next change or tick tries again.
     (void)guard_->reconcile();
+    look_at_uplinks();
     ipsec_->set_local_addresses(guard_->uplink_addresses());
     ipsec_->mend(repairs_);
     repairs_.tell();
+}
+
+// libcharon takes an interface that leaves a bridge for one that is gone, and hears nothing from there ever after.
+void Agent::look_at_uplinks() {
+    const auto before = std::exchange(enslaved_, guard_->enslaved_uplinks());
+    for (const auto& name : before)
+        if (!enslaved_.contains(name))
+            return ike_->restart("uplink " + name + " is no longer a port of a bridge or bond");
 }
 
 void Agent::reconcile_soon() {

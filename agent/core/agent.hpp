@@ -16,6 +16,8 @@
 
 #include <memory>
 #include <optional>
+#include <set>
+#include <string>
 
 namespace penstock::core {
 
@@ -42,6 +44,7 @@ private:
     void xfrm_changed();
     void find_lost_sas();
     void reconcile();
+    void look_at_uplinks();
     void reconcile_soon();
     void tick();
     void renew_credentials();
@@ -77,7 +80,8 @@ private:
     std::optional<net::Monitor> monitor_;
     std::optional<net::XfrmMonitor> xfrm_;
     EventSource drop_source_, monitor_source_, xfrm_source_, tick_, soon_;
-    bool released_ = false; // by an operator, until the next start
+    std::set<std::string> enslaved_; // uplinks that were ports of something when we last looked
+    bool released_ = false;          // by an operator, until the next start
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 

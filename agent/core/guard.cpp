@@ -66,6 +66,14 @@ std::set<IpAddress> Guard::uplink_addresses() const {
     return out;
 }
 
+std::set<std::string> Guard::enslaved_uplinks() const {
+    std::set<std::string> out;
+    for (const auto& link : network_.links)
+        if (is_uplink(link.name) && link.master != 0)
+            out.insert(link.name);
+    return out;
+}
+
 Status Guard::tell_gate() {
     std::set<std::pair<int, IpAddress>> own;
     for (const auto& address : network_.addresses) {

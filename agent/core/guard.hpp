@@ -50,6 +50,8 @@ public:
     [[nodiscard]] const std::string& problem() const { return problem_; }
     [[nodiscard]] const char* mechanism() const { return hooks_.mechanism(); }
     [[nodiscard]] std::set<IpAddress> uplink_addresses() const;
+    // Uplinks that are ports of a bridge or bond now.
+    [[nodiscard]] std::set<std::string> enslaved_uplinks() const;
 
     datapath::Gate& gate() { return gate_; }
     datapath::PolicyStore& policies() { return policies_; }

@@ -63,6 +63,13 @@ void IkeSupervisor::start() {
         start_later();
 }
 
+void IkeSupervisor::restart(const std::string& why) {
+    if (!process_)
+        return;
+    events_.add(log::Level::warning, "ike_restarted", {{"why", why}});
+    kill(process_->pid(), SIGKILL); // its exit brings the next one
+}
+
 Status IkeSupervisor::reload() {
     if (auto ok = look_at_credentials(); !ok)
         return ok;

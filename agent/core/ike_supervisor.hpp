@@ -45,6 +45,8 @@ public:
     static Status check(const Config& config);
     // If it cannot be started, trouble() says why, and it is tried again every few seconds.
     void start();
+    // A new process in place of this one; with ESP in the kernel the SAs go on.
+    void restart(const std::string& why);
     // Certificates, key and CAs anew. If they are no good those in use stay.
     Status reload();
     // They are other files than those that were last read, and nobody is writing them any more.

@@ -121,9 +121,12 @@ Status Gate::set_link(int ifindex, penstock_link_role role, unsigned l2_len) {
     link.role = static_cast<std::uint8_t>(role);
     link.l2_len = static_cast<std::uint8_t>(l2_len);
     const auto index = static_cast<std::uint32_t>(ifindex);
-    if (auto ok = links_.put(index, link); !ok)
-        return ok;
-    return put_near(index, link);
+    const bool uplink = role == PENSTOCK_LINK_UPLINK;
+    auto ok = uplink ? Status{} : clear_near(index);
+    keep_first(ok, links_.put(index, link));
+    if (ok && uplink) // no other may take its place there
+        ok = put_near(index, link);
+    return ok;
 }
 
 Status Gate::put_near(std::uint32_t ifindex, const penstock_link& link) const {
