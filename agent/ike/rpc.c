@@ -94,8 +94,10 @@ ssize_t rpc_receive(void* buffer, size_t size, int* fd, bool wait) {
         struct cmsghdr align;
     } control;
     struct iovec io = {buffer, size};
-    struct msghdr msg = {
-        .msg_iov = &io, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+    struct msghdr msg = {.msg_iov = &io,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = CMSG_LEN(sizeof(int))}; /* room for one: the kernel closes a second */
     *fd = -1;
     ssize_t got;
     do

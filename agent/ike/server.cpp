@@ -74,7 +74,8 @@ struct Received {
     Fd passed;
 };
 
-// EAGAIN: size -1. Everything passed but the first descriptor is closed by the kernel (no room for it).
+// EAGAIN: size -1. A second descriptor is refused, and closed by the kernel: CMSG_SPACE() is padded and would take two,
+// CMSG_LEN() has room for one.
 Result<Received> receive(int socket, std::span<std::byte> buffer) {
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     iovec io{buffer.data(), buffer.size()};
@@ -82,7 +83,7 @@ Result<Received> receive(int socket, std::span<std::byte> buffer) {
     message.msg_iov = &io;
     message.msg_iovlen = 1;
     message.msg_control = control.data();
-    message.msg_controllen = control.size();
+    message.msg_controllen = CMSG_LEN(sizeof(int));
     const ssize_t got = ::recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return Received{-1, {}};
@@ -98,6 +99,8 @@ Result<Received> receive(int socket, std::span<std::byte> buffer) {
         std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
         received.passed = Fd(fd);
     }
+    if ((message.msg_flags & MSG_CTRUNC) != 0)
+        return fail("penstock-ike sent more than one descriptor with a message", EPROTO);
     if ((message.msg_flags & MSG_TRUNC) != 0 || static_cast<std::size_t>(got) < sizeof(pike_header))
         return fail("penstock-ike sent a message of the wrong size", EPROTO);
     return received;
