@@ -103,10 +103,22 @@ private:
         return {};
     }
 
+    // While a request is answered, what comes next waits in the socket, not in our memory; that the other end is gone
+    // is told all the same.
+    void watch_what_matters() {
+        const std::uint32_t in = busy_ ? EPOLLRDHUP : EPOLLIN;
+        if (!watch(in | (out_.empty() ? 0U : static_cast<std::uint32_t>(EPOLLOUT))))
+            close();
+    }
+
     void ready(std::uint32_t events) {
         if (events & EPOLLOUT)
             flush();
-        if (socket_ && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        if (!socket_)
+            return;
+        if (busy_ && events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+            close();
+        else if (!busy_ && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
             receive();
     }
 
@@ -128,7 +140,9 @@ private:
         }
         taking_ = false;
         if (socket_ && !busy_ && !body_size_ && in_.size() > kMaxLine)
-            refuse_and_close("a request is one JSON object on one line of at most 64 KiB");
+            return refuse_and_close("a request is one JSON object on one line of at most 64 KiB");
+        if (socket_)
+            watch_what_matters();
     }
 
     // One request, once it and the bytes it announced are here.
@@ -196,8 +210,8 @@ private:
                 return close();
             out_.erase(0, static_cast<std::size_t>(sent));
         }
-        if (!watch(EPOLLIN | (out_.empty() ? 0U : static_cast<std::uint32_t>(EPOLLOUT))))
-            close();
+        if (!taking_) // which looks once it is done
+            watch_what_matters();
     }
 
     Server& server_;

@@ -34,7 +34,12 @@ struct Lab {
     Lab() {
         char name[] = "/tmp/penstock-unit.XXXXXX";
         folder = mkdtemp(name);
-        server = std::move(*control::Server::listen(*loop, folder / "control.sock", echo));
+        serve(echo);
+    }
+    // Another one who answers, and a client of his.
+    void serve(core::Requests& requests, EventLoop::Millis idle = std::chrono::seconds(60)) {
+        server.reset();
+        server = std::move(*control::Server::listen(*loop, folder / "control.sock", requests, idle));
         client = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
@@ -124,14 +129,7 @@ BOOST_AUTO_TEST_CASE(closes_who_asks_nothing_and_keeps_who_follows) {
     for (const bool follows : {false, true}) {
         Lab lab;
         Follow follow;
-        lab.server.reset();
-        lab.server = std::move(
-            *control::Server::listen(*lab.loop, lab.folder / "control.sock", follow, std::chrono::milliseconds(40)));
-        lab.client = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
-        sockaddr_un address{};
-        address.sun_family = AF_UNIX;
-        std::strcpy(address.sun_path, (lab.folder / "control.sock").c_str());
-        BOOST_REQUIRE(connect(lab.client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        lab.serve(follow, std::chrono::milliseconds(40));
         if (follows)
             BOOST_REQUIRE(send(lab.client.get(), "{}\n", 3, MSG_NOSIGNAL) == 3);
         auto stop = *lab.loop->after(std::chrono::milliseconds(200), [&] { lab.loop->stop(); });
@@ -143,6 +141,52 @@ BOOST_AUTO_TEST_CASE(closes_who_asks_nothing_and_keeps_who_follows) {
         BOOST_TEST(closed == !follows);
         lab.server.reset(); // before who answers
     }
+}
+
+BOOST_AUTO_TEST_CASE(reads_nothing_more_while_it_answers) {
+    struct Slow final : core::Requests {
+        std::shared_ptr<core::Answer> kept;
+        int handled = 0;
+        bool gone = false;
+        void handle(const json&, std::string, std::shared_ptr<core::Answer> answer) override {
+            handled++;
+            kept = std::move(answer);
+            kept->on_close([this] { gone = true; });
+        }
+    };
+    Lab lab;
+    Slow slow;
+    lab.serve(slow);
+    std::string many;
+    for (int i = 0; i < 20000; i++)
+        many += "{}\n";
+    std::size_t taken = 0;
+    int quiet = 0, handled_once = 0;
+    auto timer = *lab.loop->every(std::chrono::milliseconds(2), [&] {
+        ssize_t n = 0;
+        bool moved = false;
+        while (lab.client && (n = send(lab.client.get(), many.data(), many.size(), MSG_NOSIGNAL)) > 0) {
+            taken += static_cast<std::size_t>(n);
+            moved = true;
+            if (taken > 64U << 20)
+                return lab.loop->stop();
+        }
+        quiet = moved ? 0 : quiet + 1;
+        if (quiet == 10) {
+            handled_once = slow.handled;
+            slow.kept->finish(); // the next one is taken
+        } else if (quiet == 20) {
+            lab.client.reset(); // it is noticed although nothing is read
+        } else if (slow.gone || quiet > 1000) {
+            lab.loop->stop();
+        }
+    });
+    BOOST_REQUIRE(lab.loop->run().has_value());
+    BOOST_TEST(taken < 4U << 20); // what the socket holds, and one read
+    BOOST_TEST(handled_once == 1);
+    BOOST_TEST(slow.handled == 2);
+    BOOST_TEST(slow.gone);
+    lab.server.reset(); // before who answers
 }
 
 BOOST_AUTO_TEST_CASE(refuses_a_second_instance) {
