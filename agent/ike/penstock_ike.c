@@ -6,6 +6,7 @@
  * because it ends: on SIGTERM, or when penstockd is gone, it leaves without a DELETE.
  */
 #include "agent/ike/abi.h"
+#include "agent/ike/confine.h"
 #include "agent/ike/exports.h"
 #include "agent/ike/shim.h"
 

@@ -1,4 +1,4 @@
-/* What the files of penstock-ike know of each other. Plain C: no strongSwan type but by name. */
+/* What the files of penstock-ike know of each other, with strongSwan's types; confine.h and channel.h need none. */
 #pragma once
 
 #include "agent/ike/strongswan.h"
@@ -35,7 +35,6 @@ status_t rpc_status(enum pike_status status);
 void put_address(struct pike_address* out, host_t* host);
 host_t* get_address(const struct pike_address* in);
 void put_selector(struct pike_selector* out, traffic_selector_t* selector);
-traffic_selector_t* get_selector(const struct pike_selector* in);
 void put_text(char* out, size_t size, const char* text);
 /* Fills PIKE_ADD_SA or PIKE_APPROVE_SA but the key; the length to send, 0 if it is not an SA we install. */
 size_t put_add_sa(struct pike_add_sa* out, kernel_ipsec_sa_id_t* id, kernel_ipsec_add_sa_t* data);
@@ -75,12 +74,7 @@ void logger_early(void); /* library messages before the bus exists */
 /* keeper.c */
 void keeper_start(void);
 void keeper_kick(void); /* look at once */
-void tunnel_terminate(const char* tunnel);
-void tunnel_rekey(const char* tunnel, bool ike);
 
 /* control.c */
 void control_start(bool user_mode);
-
-/* confine.c */
-bool drop_capabilities(void);
-bool confine_system_calls(void);
+void tunnel_terminate(const char* tunnel);
