@@ -35,7 +35,7 @@ public:
     Status arm();
     // The same and, if they all stand, lets the LAN forward.
     Status reconcile();
-    // Opens what the witness closed, and looks again whether all layers stand.
+    // Forgets what the witness saw. Forwarding is up to the next reconcile().
     Status clear_witness();
     // Takes the guard away: the one way to do so short of purging.
     Status release();

@@ -61,10 +61,6 @@ std::string Guard::sighting() const {
            (first->forwarded ? ", forwarded" : ", sent by the gateway");
 }
 
-Status Guard::clear_witness() {
-    if (auto ok = witness_.clear(); !ok)
-        return ok;
-    return reconcile();
-}
+Status Guard::clear_witness() { return witness_.clear(); }
 
 } // namespace penstock::core

@@ -161,17 +161,18 @@ nlohmann::json Agent::guard_action(const nlohmann::json& request, const Answer& 
         const auto seen = guard_->sighting();
         if (seen.empty())
             return refused("the witness saw no frame in clear");
+        if (const auto cleared = guard_->clear_witness(); !cleared)
+            return refused(cleared.error().message());
         events_.add(log::Level::warning, "witness_cleared", {{"uid", asker.uid()}, {"frame", seen}});
-        if (const auto closed = guard_->clear_witness(); !closed)
-            return refused(closed.error().message());
+        reconcile();
         return {{"ok", true}};
     }
     const auto done = guard_->release();
     released_ = done.has_value(); // half a release is put back by the next reconcile
-    events_.add(log::Level::error, "guard_released",
-                {{"uid", asker.uid()}, {"mend", "restart penstockd to close it again"}});
     if (!done)
         return refused(done.error().message());
+    events_.add(log::Level::error, "guard_released",
+                {{"uid", asker.uid()}, {"mend", "restart penstockd to close it again"}});
     return {{"ok", true}};
 }
 

@@ -22,7 +22,7 @@ from lab.stage import READINGS4, READINGS6, Row, Stage
 from lab.system import wait_until
 from lab.topology import CAMERA, CLOUD4, ISP_MAC, THERMOSTAT, UPLINK4, UPLINK_MAC
 from lab.witness import Judge
-from latch import a_frame_in_clear_latches_the_gate
+from latch import a_frame_in_clear_latches_the_gate, clearing_the_witness_puts_no_released_gate_up
 from quickstarts import quickstarts_at_once
 from services import essentials_work_for_their_owner_only
 from uplink import forged_frames_from_the_uplink_reach_nobody
@@ -162,7 +162,7 @@ def rekey_loses_nothing(stage: Stage) -> None:
 
 
 def nothing_comes_in_but_from_the_tunnel(stage: Stage) -> None:
-    """The provider sends to devices in clear, with a service's address as source: no device may hear it (I2)."""
+    """The provider sends to devices in clear, with a service's address as source: only what an SA of ours decrypted may reach one."""
     stage.open()
     lab = stage.lab
     with lab.topology.of(THERMOSTAT).socket(2, 2) as sock:
@@ -215,6 +215,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "forged_frames_from_the_uplink_reach_nobody": forged_frames_from_the_uplink_reach_nobody,
     "essentials_work_for_their_owner_only": essentials_work_for_their_owner_only,
     "a_frame_in_clear_latches_the_gate": a_frame_in_clear_latches_the_gate,
+    "clearing_the_witness_puts_no_released_gate_up": clearing_the_witness_puts_no_released_gate_up,
     "kill_9_of_penstockd": as_case(scenes.kill_penstockd),
     "kill_9_of_penstock_ike": as_case(scenes.kill_penstock_ike),
     "right_taken_away_in_mid_flow": as_case(scenes.right_taken_away),

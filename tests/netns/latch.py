@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 
 from expect import Skip, must
 from lab import probe, sabotage
@@ -80,3 +81,26 @@ def a_frame_in_clear_latches_the_gate(stage: Stage) -> None:
     must(agent.json("status")["gate"]["state"] == "closed", "cleared, and still not well")
     for target in (READINGS4, READINGS6):
         must(probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, 2 * lab.slowness).result == probe.ANSWERED, f"{target} after it was cleared")
+
+
+def clearing_the_witness_puts_no_released_gate_up(stage: Stage) -> None:
+    """The guard was released: to forget what the witness saw is to forget it, and nothing else, until penstockd starts again."""
+    stage.open()
+    lab, agent = stage.lab, stage.lab.agent
+    if (witness := agent.json("status")["gate"]["witness"])["state"] == "absent":
+        raise Skip(f"no layer 5: {witness['why']}")
+    gate = next((agent.bpffs / "penstock").glob("maps-*/gate"))
+    agent.cli("guard", "release", "--yes")
+    try:
+        run(["bpftool", "map", "update", "pinned", str(gate), "key", str(_LATCH), "0", "0", "0", "value", "1", "0", "0", "0"])
+        agent.cli("guard", "clear-witness")
+        must(not _latched(lab), "cleared, and still latched")
+        time.sleep(1.5)  # longer than penstockd waits before it looks again
+        must(agent.json("status")["gate"]["state"] == "released", "the gate was released, and is up again")
+        rules = run(["ip", "-n", lab.topology.gateway.name, "rule"]).stdout
+        must("unreachable" not in rules and " 20480" not in rules, f"the gate was released, and its rules are back: {rules}")
+    finally:
+        agent.stop()
+        agent.start()
+    stage.restart_tunnel()
+    must(agent.json("status")["gate"]["state"] == "closed", "started again, and the gate is not closed")
