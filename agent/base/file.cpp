@@ -37,13 +37,8 @@ bool sync_folder(const std::filesystem::path& folder) {
     return fd && (fsync(fd.get()) == 0 || errno == EINVAL);
 }
 
-} // namespace
-
-Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit) {
+Result<std::string> read_all(const Fd& fd, const std::filesystem::path& path, std::size_t limit) {
     const auto context = "cannot read " + path.string();
-    const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd)
-        return fail_errno(context);
     std::string content;
     char buffer[65536];
     for (;;) {
@@ -58,6 +53,41 @@ Result<std::string> read_file(const std::filesystem::path& path, std::size_t lim
             return fail(path.string() + " is larger than the limit of " + std::to_string(limit) + " bytes", EFBIG);
         content.append(buffer, static_cast<std::size_t>(got));
     }
+}
+
+} // namespace
+
+Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit) {
+    const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd)
+        return fail_errno("cannot read " + path.string());
+    return read_all(fd, path, limit);
+}
+
+Result<Fd> open_guarded(const std::filesystem::path& path, bool secret) {
+    Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)); // a FIFO must not hold us up
+    struct stat info{};
+    if (!fd || fstat(fd.get(), &info) != 0)
+        return fail_errno("cannot read " + path.string());
+    if (S_ISDIR(info.st_mode))
+        return fail_errno("cannot read " + path.string(), EISDIR);
+    if (!S_ISREG(info.st_mode))
+        return fail(path.string() + " is not a file");
+    if (info.st_uid != 0 && info.st_uid != geteuid())
+        return fail(path.string() + " belongs to user " + std::to_string(info.st_uid) + "; mend: chown root " +
+                    path.string());
+    if (secret && (info.st_mode & (S_IRWXO | S_IWGRP)) != 0)
+        return fail(path.string() + " is a private key that others may read; mend: chmod 600 " + path.string());
+    if ((info.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return fail(path.string() + " may be written by others than its owner; mend: chmod go-w " + path.string());
+    return fd;
+}
+
+Result<std::string> read_guarded(const std::filesystem::path& path, std::size_t limit, bool secret) {
+    const auto fd = open_guarded(path, secret);
+    if (!fd)
+        return tl::unexpected(fd.error());
+    return read_all(*fd, path, limit);
 }
 
 Status write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode,

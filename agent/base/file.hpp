@@ -14,6 +14,13 @@ namespace penstock {
 // limit: bytes; a larger file is an error with the code EFBIG.
 Result<std::string> read_file(const std::filesystem::path& path, std::size_t limit);
 
+// Of files that decide what is trusted. Refused is what is no regular file, belongs to anybody but root and the user of
+// this process, or may be written by a group or by others; a secret also if others may read it (a group of its own
+// may).
+Result<Fd> open_guarded(const std::filesystem::path& path, bool secret = false);
+// Checks and reads the same open file.
+Result<std::string> read_guarded(const std::filesystem::path& path, std::size_t limit, bool secret = false);
+
 enum class Existing { replace, refuse }; // refuse: EEXIST
 
 // Temporary file beside it, fsync, rename, fsync of the folder. replace keeps the permissions of what was there; mode

@@ -3,6 +3,7 @@
 #include "agent/base/file.hpp"
 #include "agent/core/config_section.hpp"
 #include "agent/core/essentials.hpp"
+#include "agent/ike/channel.h"
 #include "bpf/penstock_abi.h"
 #include "policy/limits.hpp"
 #include "policy/text.hpp"
@@ -21,7 +22,60 @@ constexpr std::size_t kMaxBytes = 1U << 20;
 constexpr std::array<std::string_view, 10> kSections = {"gateway", "lan",    "uplink", "essential", "ike",
                                                         "tunnel",  "policy", "paths",  "mark",      "routing"};
 
+std::vector<std::string> split(std::string_view text, std::string_view separators) {
+    std::vector<std::string> out;
+    while (true) {
+        const auto begin = text.find_first_not_of(separators);
+        if (begin == std::string_view::npos)
+            return out;
+        text.remove_prefix(begin);
+        out.emplace_back(text.substr(0, text.find_first_of(separators)));
+        text.remove_prefix(out.back().size());
+    }
+}
+
+// Of the words of a proposal, those that libcharon reads as a cipher.
+bool is_cipher(std::string_view word) {
+    constexpr std::array<std::string_view, 10> kCiphers = {"aes",      "camellia", "chacha20", "3des",    "des",
+                                                           "blowfish", "cast",     "serpent",  "twofish", "null"};
+    constexpr std::array<std::string_view, 3> kIntegrity = {"aesxcbc", "aescmac", "camelliaxcbc"};
+    return std::ranges::any_of(kCiphers, [&](auto cipher) { return word.starts_with(cipher); }) &&
+           std::ranges::find(kIntegrity, word) == kIntegrity.end();
+}
+
+// penstock-ike refuses a whole list for one proposal that could lead to anything but AEAD; for ESP the gate knows only
+// those with an integrity check of 16 bytes.
+void check_proposals(const char* key, const std::string& list, std::initializer_list<std::string_view> aeads,
+                     Section& section) {
+    const auto is_aead = [&](const std::string& word) {
+        return std::ranges::any_of(aeads, [&](auto aead) { return word.find(aead) != std::string::npos; });
+    };
+    if (list.size() >= PIKE_PROPOSAL)
+        section.complain(key, std::string(key) + " has more than " + std::to_string(PIKE_PROPOSAL - 1) +
+                                  " bytes; list fewer proposals");
+    const auto proposals = split(list, ", ");
+    if (proposals.empty())
+        section.complain(key, std::string(key) + " names no proposal");
+    for (const auto& proposal : proposals) {
+        const auto words = split(proposal, "-");
+        const auto ciphers = std::ranges::count_if(words, is_cipher);
+        const auto good = std::ranges::count_if(words, is_aead);
+        if (good == 0)
+            section.complain(key,
+                             "proposal \"" + proposal + "\" has no AEAD cipher; use aes256gcm16 or chacha20poly1305");
+        else if (good != ciphers)
+            section.complain(key,
+                             "proposal \"" + proposal +
+                                 "\" has a cipher that is no AEAD; use only such as aes256gcm16 or chacha20poly1305");
+    }
+}
+
 void check_networks(const TunnelConfig& tunnel, Section& section) {
+    for (const auto& [key, networks] :
+         {std::pair{"local_networks", &tunnel.local_networks}, {"remote_networks", &tunnel.remote_networks}})
+        if (networks->size() > PIKE_SELECTORS)
+            section.complain(key, std::string(key) + " has more than " + std::to_string(PIKE_SELECTORS) +
+                                      " networks; join neighbours, or make it two tunnels");
     for (const auto& network : tunnel.remote_networks) {
         if (network.length == 0)
             section.complain("remote_networks", "a remote network cannot be everything (" + network.str() +
@@ -58,11 +112,11 @@ TunnelConfig read_tunnel(Section& section) {
 
     if (tunnel.name.size() > 32 || tunnel.name.find_first_of(" /\"") != std::string::npos)
         section.complain("name", "a tunnel's name has at most 32 characters and neither blank, quote nor slash");
-    for (const auto& [key, proposal] :
-         {std::pair{"ike_proposal", tunnel.ike_proposal}, {"esp_proposal", tunnel.esp_proposal}})
-        if (proposal.find("gcm") == std::string::npos && proposal.find("chacha20poly1305") == std::string::npos)
-            section.complain(key,
-                             "proposal \"" + proposal + "\" has no AEAD cipher; use aes256gcm16 or chacha20poly1305");
+    check_proposals("ike_proposal", tunnel.ike_proposal, {"gcm", "ccm", "chacha20poly1305"}, section);
+    check_proposals("esp_proposal", tunnel.esp_proposal, {"gcm16", "gcm128", "chacha20poly1305"}, section);
+    for (const auto& [key, id] : {std::pair{"local_id", &tunnel.local_id}, {"remote_id", &tunnel.remote_id}})
+        if (id->size() >= PIKE_ID)
+            section.complain(key, std::string(key) + " has more than " + std::to_string(PIKE_ID - 1) + " bytes");
     check_networks(tunnel, section);
     return tunnel;
 }
@@ -118,6 +172,8 @@ void check_paths(const Config& config, Section& section) {
     for (const auto& [key, path] : {std::pair{"state", config.state}, {"run", config.run}, {"bpffs", config.bpffs}})
         if (!path.is_absolute())
             section.complain(key, std::string("[paths] ") + key + " must be an absolute path");
+    if (!config.libexec.empty() && !config.libexec.is_absolute())
+        section.complain("libexec", "[paths] libexec must be an absolute path");
 }
 
 void check_sections(const toml::table& root, Complaints& complaints) {
@@ -139,7 +195,7 @@ void check_sections(const toml::table& root, Complaints& complaints) {
 }
 
 Result<toml::table> parse(const std::filesystem::path& file) {
-    const auto text = read_file(file, kMaxBytes);
+    const auto text = read_guarded(file, kMaxBytes);
     if (!text && text.error().code() == ENOENT)
         return fail("there is no configuration " + file.string() +
                     "; write one (penstock.toml(5)) or name another: penstockd --config FILE");

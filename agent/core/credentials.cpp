@@ -3,13 +3,11 @@
 #include "agent/base/file.hpp"
 #include "agent/ike/channel.h"
 
-#include <fcntl.h>
 #include <memory>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
-#include <sys/stat.h>
 
 namespace penstock::core {
 namespace {
@@ -71,11 +69,7 @@ public:
     explicit Reader(Credentials& out) : out_(out) {}
 
     [[nodiscard]] bool read(const std::filesystem::path& path, bool secret, Bytes& bytes) {
-        if (auto fd = open_guarded(path, secret); !fd) {
-            out_.problems.push_back(fd.error().message());
-            return false;
-        }
-        auto text = read_file(path, PIKE_MAX_CREDENTIAL);
+        auto text = read_guarded(path, PIKE_MAX_CREDENTIAL, secret);
         if (!text)
             out_.problems.push_back(text.error().message());
         else
@@ -119,20 +113,6 @@ private:
 };
 
 } // namespace
-
-Result<Fd> open_guarded(const std::filesystem::path& path, bool secret) {
-    Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd)
-        return fail_errno("cannot read " + path.string());
-    struct stat info{};
-    if (fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))
-        return fail(path.string() + " is not a file");
-    if (secret && (info.st_mode & (S_IRWXO | S_IWGRP)) != 0)
-        return fail(path.string() + " is a private key that others may read; mend: chmod 600 " + path.string());
-    if ((info.st_mode & S_IWOTH) != 0)
-        return fail(path.string() + " may be written by anybody; mend: chmod o-w " + path.string());
-    return fd;
-}
 
 Credentials read_credentials(const Config& config) {
     Credentials out;

@@ -1,7 +1,6 @@
 // The certificate, private key and CAs that [ike] names: what is wrong with them, in words, before IKE sees them.
 #pragma once
 
-#include "agent/base/fd.hpp"
 #include "agent/core/config.hpp"
 #include "policy/text.hpp"
 
@@ -27,8 +26,5 @@ struct Credentials {
 
 // One sentence a problem, each with the file and the mend. Keeps no key in memory.
 Credentials read_credentials(const Config& config);
-
-// For reading, if its permissions are as they must be: nobody else may write it, nor read a secret.
-Result<Fd> open_guarded(const std::filesystem::path& path, bool secret);
 
 } // namespace penstock::core

@@ -13,11 +13,7 @@ namespace penstock::core {
 namespace {
 
 void check_root(const Config& config, Preflight& out) {
-    if (auto fd = open_guarded(config.root, false); !fd) {
-        out.wrong.push_back("[policy] root: " + fd.error().message());
-        return;
-    }
-    const auto text = read_file(config.root, policy::kMaxRootBytes.value);
+    const auto text = read_guarded(config.root, policy::kMaxRootBytes.value);
     if (!text) {
         out.wrong.push_back("[policy] root: " + text.error().message());
         return;

@@ -168,7 +168,22 @@ def ca_is_no_ca(desk: Desk) -> None:
 def anybody_may_write_the_trust_anchor(desk: Desk) -> None:
     file = desk.spoiled()
     (desk.folder / "root.json").chmod(0o666)
-    one_sentence(desk.refused(file, "root.json may be written by anybody; mend: chmod o-w"))
+    one_sentence(desk.refused(file, "root.json may be written by others than its owner; mend: chmod go-w"))
+
+
+def others_may_write_the_configuration(desk: Desk) -> None:
+    """By a group, by everybody, or because it is theirs: whoever writes it decides what the gate is."""
+    for mode in (0o664, 0o646):
+        file = desk.spoiled()
+        file.chmod(mode)
+        one_sentence(desk.refused(file, "penstock.toml may be written by others than its owner; mend: chmod go-w"))
+    file = desk.spoiled()
+    os.chown(file, 65534, 65534)
+    one_sentence(desk.refused(file, "penstock.toml belongs to user 65534; mend: chown root"))
+    for name in ("gateway.pem", "ca.pem"):
+        file = desk.spoiled()
+        (desk.folder / name).chmod(0o664)
+        one_sentence(desk.refused(file, f"{name} may be written by others than its owner; mend: chmod go-w"))
 
 
 def root_document_damaged(desk: Desk) -> None:
@@ -235,5 +250,6 @@ def file_closed_to_its_reader(desk: Desk) -> None:
 CASES: dict[str, Case] = {f"configuration_{case.__name__}": case for case in (
     good, missing, unreadable, not_toml, unknown_key, unknown_section, wrong_type, contradiction, absurd_capacity, every_mistake_at_once,
     certificate_expired, certificate_not_yet_valid, certificate_of_another_name, certificate_is_no_certificate, key_not_matching,
-    key_world_readable, key_encrypted, ca_missing, ca_is_no_ca, anybody_may_write_the_trust_anchor, root_document_damaged,
+    key_world_readable, key_encrypted, ca_missing, ca_is_no_ca, anybody_may_write_the_trust_anchor,
+    others_may_write_the_configuration, root_document_damaged,
     bridge_holds_lan_and_uplink, uplink_address_is_a_devices, interface_absent, user_missing, file_closed_to_its_reader)}

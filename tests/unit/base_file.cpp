@@ -97,4 +97,36 @@ BOOST_AUTO_TEST_CASE(a_folder_is_held_by_one_at_a_time) {
     std::filesystem::remove(folder);
 }
 
+BOOST_FIXTURE_TEST_CASE(who_may_read_or_write_decides, Folder) {
+    const auto file = path / "secret";
+    BOOST_REQUIRE(write_file_atomically(file, "x"));
+    const auto opens = [&](unsigned mode, bool secret) {
+        BOOST_REQUIRE(chmod(file.c_str(), mode) == 0);
+        const bool open = open_guarded(file, secret).has_value();
+        BOOST_TEST(read_guarded(file, 10, secret).has_value() == open);
+        return open;
+    };
+    BOOST_TEST(opens(0600, true));
+    BOOST_TEST(opens(0640, true)); // a group of its own
+    BOOST_TEST(!opens(0644, true));
+    BOOST_TEST(!opens(0660, true));
+    BOOST_TEST(opens(0644, false));
+    BOOST_TEST(!opens(0664, false));
+    BOOST_TEST(!opens(0646, false));
+    BOOST_TEST(read_guarded(file.parent_path(), 10).error().code() == EISDIR);
+    BOOST_REQUIRE(mkfifo((path / "fifo").c_str(), 0600) == 0);
+    BOOST_TEST(!open_guarded(path / "fifo"));
+}
+
+BOOST_FIXTURE_TEST_CASE(whose_file_it_is_decides, Folder) {
+    if (geteuid() != 0)
+        return; // nobody else can give a file away
+    const auto file = path / "a";
+    BOOST_REQUIRE(write_file_atomically(file, "x", 0644));
+    BOOST_REQUIRE(chown(file.c_str(), 65534, 65534) == 0);
+    const auto refused = read_guarded(file, 10);
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST(refused.error().message().find("belongs to user 65534; mend: chown root") != std::string::npos);
+}
+
 BOOST_AUTO_TEST_SUITE_END()

@@ -107,6 +107,8 @@ BOOST_AUTO_TEST_CASE(refuses_contradictions) {
     BOOST_TEST(says(folder.error("lan0", "lo"), "neither LAN nor uplink"));
     BOOST_TEST(says(folder.error("lan0", "an-interface-too-long"), "at most 15 characters"));
     BOOST_TEST(says(folder.error("[policy]", "[paths]\nstate = \"state\"\n[policy]"), "absolute path"));
+    BOOST_TEST(
+        says(folder.error("[policy]", "[paths]\nlibexec = \"bin\"\n[policy]"), "libexec must be an absolute path"));
     BOOST_TEST(says(folder.error("[policy]", "[policy]\ndevices = 100001"), "from 1 to 100000"));
     BOOST_TEST(says(folder.error("203.0.113.0/24", "0.0.0.0/0"), "cannot be everything"));
     BOOST_TEST(says(folder.error("[policy]", "[mark]\nmask = 0x50000000\n[policy]"), "two adjacent bits"));
@@ -120,6 +122,49 @@ BOOST_AUTO_TEST_CASE(refuses_proposals_without_aead) {
     const auto message =
         folder.error("peer = \"192.0.2.2\"", "peer = \"192.0.2.2\"\nesp_proposal = \"aes256-sha256-modp2048\"");
     BOOST_TEST(says(message, "has no AEAD cipher"));
+    const auto with = [&](const std::string& key, const std::string& proposals) {
+        return folder.error("peer = ", key + " = \"" + proposals + "\"\npeer = ");
+    };
+    for (const char* good :
+         {"aes256gcm16-ecp384-esn", "chacha20poly1305-x25519", "aes256gcm16-ecp384, aes128gcm128-ecp256"})
+        BOOST_TEST(with("esp_proposal", good) == "", good);
+    BOOST_TEST(with("ike_proposal", "aes256ccm16-prfsha384-ecp384,aes256gcm12-prfaesxcbc-ecp384") == "");
+    // One of a list is enough to spoil it, and so is a weak cipher beside a good one.
+    BOOST_TEST(says(with("esp_proposal", "aes256gcm16-ecp384,aes256-sha256-ecp384"),
+                    "\"aes256-sha256-ecp384\" has no AEAD cipher"));
+    BOOST_TEST(says(with("ike_proposal", "aes256gcm16-aes256-sha256-ecp384"), "has a cipher that is no AEAD"));
+    BOOST_TEST(says(with("esp_proposal", "aes256gcm8-ecp384"), "has no AEAD cipher"));
+    BOOST_TEST(says(with("esp_proposal", "aes256gmac-ecp384"), "has no AEAD cipher"));
+    BOOST_TEST(says(with("esp_proposal", ","), "names no proposal"));
+    std::string many = "aes256gcm16-ecp384";
+    for (int i = 0; i < 20; i++)
+        many += ",aes256gcm16-ecp384";
+    BOOST_TEST(says(with("esp_proposal", many), "more than 255 bytes"));
+}
+
+BOOST_AUTO_TEST_CASE(refuses_what_the_channel_to_ike_has_no_room_for) {
+    const Folder folder;
+    BOOST_TEST(says(folder.error("\"cloud.example\"", "\"" + std::string(256, 'c') + "\""),
+                    "remote_id has more than 255 bytes"));
+    BOOST_TEST(folder.error("\"cloud.example\"", "\"" + std::string(255, 'c') + "\"") == "");
+    std::string networks;
+    for (int i = 0; i < 33; i++)
+        networks += (i == 0 ? "\"10.1." : ", \"10.1.") + std::to_string(i) + ".0/24\"";
+    BOOST_TEST(says(folder.error("\"203.0.113.0/24\"", networks), "remote_networks has more than 32 networks"));
+}
+
+BOOST_AUTO_TEST_CASE(refuses_a_file_that_others_may_change) {
+    const Folder folder;
+    BOOST_REQUIRE(folder.load(kGood));
+    const auto file = folder.path / "penstock.toml";
+    for (const auto mode : {0620, 0602, 0666}) {
+        std::filesystem::permissions(file, static_cast<std::filesystem::perms>(mode));
+        const auto config = Config::load(file);
+        BOOST_REQUIRE(!config);
+        BOOST_TEST(says(config.error().message(), "may be written by others than its owner; mend: chmod go-w"));
+    }
+    std::filesystem::permissions(file, static_cast<std::filesystem::perms>(0640));
+    BOOST_TEST(Config::load(file).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(tells_all_mistakes_at_once) {

@@ -1,4 +1,4 @@
-// Whether identities of a certificate are read as libcharon reads them, and permissions as they must be.
+// Whether identities of a certificate are read as libcharon reads them, and what is wrong with its files.
 #include "agent/core/credentials.hpp"
 
 #include <boost/test/unit_test.hpp>
@@ -99,23 +99,6 @@ BOOST_AUTO_TEST_CASE(a_ca_must_be_one) {
         config.ca = {config.certificate};
         BOOST_TEST(core::read_credentials(config).problems.empty() == ca);
     }
-}
-
-BOOST_AUTO_TEST_CASE(who_may_read_or_write_decides) {
-    const Folder folder;
-    const auto file = folder.path / "secret";
-    std::ofstream(file) << "x";
-    const auto opens = [&](unsigned mode, bool secret) {
-        std::filesystem::permissions(file, static_cast<std::filesystem::perms>(mode));
-        return core::open_guarded(file, secret).has_value();
-    };
-    BOOST_TEST(opens(0600, true));
-    BOOST_TEST(opens(0640, true)); // a group of its own
-    BOOST_TEST(!opens(0644, true));
-    BOOST_TEST(!opens(0660, true));
-    BOOST_TEST(opens(0644, false));
-    BOOST_TEST(!opens(0646, false));
-    BOOST_TEST(!core::open_guarded(folder.path, false));
 }
 
 BOOST_AUTO_TEST_SUITE_END()
