@@ -1,5 +1,7 @@
 #include "agent/core/ike_supervisor.hpp"
 
+#include "agent/base/file.hpp"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <csignal>
@@ -15,6 +17,8 @@ constexpr auto kFirstBackoff = std::chrono::milliseconds(50);
 constexpr auto kLongestBackoff = std::chrono::milliseconds(5000);
 constexpr auto kStable = std::chrono::seconds(30);
 constexpr std::size_t kLongestTrouble = 400;
+constexpr std::size_t kMostSaid = 64;
+constexpr unsigned kAlertsASecond = 64;
 
 std::filesystem::path program(const Config& config) {
     if (!config.libexec.empty())
@@ -120,15 +124,19 @@ Status IkeSupervisor::spawn() {
         loop_.on_fd(server_->requests_fd(), EPOLLIN, [this](std::uint32_t) { serve(&IkeServer::serve_requests, 64); });
     auto events =
         loop_.on_fd(server_->events_fd(), EPOLLIN, [this](std::uint32_t) { serve(&IkeServer::serve_events, 256); });
-    if (!requests)
-        return tl::unexpected(requests.error());
-    if (!events)
-        return tl::unexpected(events.error());
-    requests_ = std::move(*requests);
-    events_source_ = std::move(*events);
     events_.add(log::Level::info, "ike_started", {{"pid", process_->pid()}});
     greeted_ = false;
-    if (auto ok = configure(); !ok) {
+    Status ok;
+    if (!requests)
+        ok = tl::unexpected(requests.error());
+    else if (!events)
+        ok = tl::unexpected(events.error());
+    else {
+        requests_ = std::move(*requests);
+        events_source_ = std::move(*events);
+        ok = configure();
+    }
+    if (!ok) {
         // Its death brings the next try, later each time.
         events_.add(log::Level::error, "ike_start_failed", {{"why", ok.error().message()}});
         kill(process_->pid(), SIGKILL);
@@ -314,9 +322,16 @@ void IkeSupervisor::alert(const pike_alert& event) {
             tunnel->trouble.clear();
         if (tunnel->trouble.find(event.text) == std::string::npos && tunnel->trouble.size() < kLongestTrouble)
             tunnel->trouble += (tunnel->trouble.empty() ? "" : "; ") + std::string(event.text);
-        if (!tunnel->said.insert(event.text).second)
+        if (tunnel->said.size() >= kMostSaid || !tunnel->said.insert(event.text).second)
             return;
     }
+    // A hijacked process may tell as many as it can; the journal and the events kept are not its to fill.
+    if (const auto now = Clock::now(); now - alerts_since_ >= std::chrono::seconds(1)) {
+        alerts_since_ = now;
+        alerts_ = 0;
+    }
+    if (alerts_++ >= kAlertsASecond)
+        return;
     events_.add(log::Level::warning, "ike_alert", {{"tunnel", event.tunnel}, {"why", event.text}});
 }
 

@@ -29,7 +29,7 @@ struct TunnelState {
     bool encapsulated = false;
     std::string trouble;        // the alerts of the last attempt, in words and in order
     bool new_attempt = false;   // none of its alerts came yet
-    std::set<std::string> said; // alerts that are events already, since it was up
+    std::set<std::string> said; // alerts that are events already, since it was up; 64 at most
     bool taken_down = false;
 };
 
@@ -96,6 +96,8 @@ private:
     CredentialWatch watch_;
     std::string version_, trouble_;
     bool greeted_ = false; // by the hello of the running process
+    std::chrono::steady_clock::time_point alerts_since_;
+    unsigned alerts_ = 0; // since then
 };
 
 } // namespace penstock::core

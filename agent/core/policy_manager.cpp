@@ -71,7 +71,7 @@ Result<PolicyManager::Last> PolicyManager::read_last() const {
 }
 
 PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool keep_expired) const {
-    auto text = read_file(config_.root, policy::kMaxRootBytes.value);
+    auto text = read_guarded(config_.root, policy::kMaxRootBytes.value);
     if (!text)
         return unable(text.error());
     auto root = policy::load_root(*text);
@@ -142,6 +142,25 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
 }
 
 Status PolicyManager::put_in_force(const Candidate& candidate, const std::string* bundle_to_store) {
+    if (auto ok = store_.stage(candidate.tables); !ok)
+        return ok;
+    // The bundle before its version: after a crash in between it is newer than the last version known, and loads.
+    if (bundle_to_store != nullptr)
+        if (auto ok = write_file_atomically(bundle_path(config_), *bundle_to_store); !ok)
+            return ok;
+    if (auto ok = store_last(candidate); !ok)
+        return ok;
+    if (auto ok = assign_slots(candidate); !ok)
+        return ok;
+    if (auto ok = store_.commit(); !ok)
+        return ok;
+    digest_in_tables_ = candidate.verified->digest;
+    (void)store_.retire(); // what it could not do is done, or its error told, by the next stage()
+    return {};
+}
+
+// Wipes what the slot's last owner left there: only once nothing but the switch itself is still to come.
+Status PolicyManager::assign_slots(const Candidate& candidate) {
     std::vector<bool> taken(config_.device_capacity, false); // from whoever had them
     for (const auto newcomer : candidate.newcomers)
         taken.at(candidate.tables.devices[newcomer].slot) = true;
@@ -153,18 +172,6 @@ Status PolicyManager::put_in_force(const Candidate& candidate, const std::string
             return ok;
         slots_[device.mac] = device.slot;
     }
-    if (auto ok = store_.stage(candidate.tables); !ok)
-        return ok;
-    // The bundle before its version: after a crash in between it is newer than the last version known, and loads.
-    if (bundle_to_store != nullptr)
-        if (auto ok = write_file_atomically(bundle_path(config_), *bundle_to_store); !ok)
-            return ok;
-    if (auto ok = store_last(candidate); !ok)
-        return ok;
-    if (auto ok = store_.commit(); !ok)
-        return ok;
-    digest_in_tables_ = candidate.verified->digest;
-    (void)store_.retire(); // what it could not do is done, or its error told, by the next stage()
     return {};
 }
 
@@ -318,17 +325,26 @@ void PolicyManager::lock() {
     if (locking_)
         return;
     locking_ = true;
-    auto status = std::make_shared<Status>();
-    const auto work = [this, status] {
-        *status = store_.lock();
-        if (*status)
+    struct Lock {
+        std::string about; // the policy to take out of force; not one that a push put there meanwhile
+        bool done = false;
+        Status status;
+    };
+    auto job = std::make_shared<Lock>(Lock{.about = in_force_ ? in_force_->verified->digest : ""});
+    const auto work = [this, job] {
+        if (digest_in_tables_ != job->about)
+            return;
+        job->status = store_.lock();
+        job->done = job->status.has_value();
+        if (job->done)
             digest_in_tables_.clear();
     };
-    worker_.post(work, [this, status] {
+    worker_.post(work, [this, job] {
         locking_ = false;
-        locked_ = status->has_value();
-        if (!*status)
-            events_.add(log::Level::error, "lock_failed", {{"why", status->error().message()}});
+        if (job->done)
+            locked_ = true;
+        else if (!job->status)
+            events_.add(log::Level::error, "lock_failed", {{"why", job->status.error().message()}});
     });
 }
 

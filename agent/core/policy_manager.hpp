@@ -77,6 +77,7 @@ private:
     Verified verify(const std::string& bundle, bool keep_expired) const;
     Status fill_tables(Candidate& candidate) const;
     Status put_in_force(const Candidate& candidate, const std::string* bundle_to_store);
+    Status assign_slots(const Candidate& candidate);
     Status store_last(const Candidate& candidate) const;
     [[nodiscard]] Result<Last> read_last() const;
 
