@@ -47,15 +47,14 @@ INLINE int is_own_discovery(struct __sk_buff* ctx, const struct packet* p) {
         return 0;
     if (!zero_address(p) && !is_host_address(ctx->ifindex, &p->source))
         return 0;
-    if (p->proto == IPPROTO_ICMPV6 && p->icmp_type == ND_NEIGHBOR_SOLICIT) {
+    if (p->proto == IPPROTO_ICMPV6 && (p->icmp_type == ND_NEIGHBOR_SOLICIT || p->icmp_type == ND_NEIGHBOR_ADVERT)) {
         struct penstock_addr target;
 
         return p->hop_limit == 255 && bpf_skb_load_bytes(ctx, p->l4 + 8, &target, sizeof(target)) == 0 &&
                !is_guarded(&target);
     }
     if (p->proto == IPPROTO_ICMPV6)
-        return p->hop_limit == 255 && (p->icmp_type == ND_ROUTER_SOLICIT || p->icmp_type == ND_NEIGHBOR_SOLICIT ||
-                                       p->icmp_type == ND_NEIGHBOR_ADVERT);
+        return p->hop_limit == 255 && p->icmp_type == ND_ROUTER_SOLICIT;
     return p->proto == IPPROTO_HOPOPTS && p->hop_limit == 1 && p->destination.bytes[0] == 0xff &&
            p->destination.bytes[1] == 2 && p->destination.bytes[15] == 0x16;
 }
