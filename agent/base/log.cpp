@@ -1,5 +1,6 @@
 #include "agent/base/log.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <unistd.h>
 
@@ -7,8 +8,8 @@ namespace penstock::log {
 namespace {
 
 void append_value(std::string& line, std::string_view value) {
-    const bool plain = !value.empty() && value.find_first_of(" \"\\=\n\r\t") == std::string_view::npos;
-    if (plain) {
+    const auto is_plain = [](unsigned char c) { return c > 0x20 && c != 0x7f && c != '"' && c != '\\' && c != '='; };
+    if (!value.empty() && std::ranges::all_of(value, is_plain)) {
         line += value;
         return;
     }
@@ -16,8 +17,8 @@ void append_value(std::string& line, std::string_view value) {
     for (const char c : value) {
         if (c == '"' || c == '\\')
             line += '\\';
-        // One event is one line: a control character from outside must not forge a second one.
-        line += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+        // One event is one line: a control character from outside must neither forge a second one nor steer a terminal.
+        line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? ' ' : c;
     }
     line += '"';
 }
