@@ -1,5 +1,7 @@
 #include "agent/datapath/hooks.hpp"
 
+#include "agent/datapath/tcx.hpp"
+
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
@@ -8,69 +10,19 @@
 #include <charconv>
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 namespace penstock::datapath {
 namespace {
-
-// linux/bpf.h of kernel 6.6; Debian 12's headers do not have them.
-constexpr std::uint32_t kTcxIngress = 46;
-constexpr std::uint32_t kTcxEgress = 47;
-constexpr std::uint32_t kBefore = 1U << 3; // BPF_F_BEFORE without a relative: first in line
 
 // Ours among clsact filters: handles nobody else counts up to. Two, because the kernel puts a new filter of the same
 // priority first: to get there again, the second comes before the first goes.
 constexpr std::uint32_t kHandles[] = {0x70656e, 0x70656f};
 constexpr std::uint32_t kPriority = 1;
 
-// The part of union bpf_attr that BPF_LINK_CREATE reads for tcx.
-struct TcxCreate {
-    std::uint32_t prog_fd;
-    std::uint32_t target_ifindex;
-    std::uint32_t attach_type;
-    std::uint32_t flags;
-    std::uint32_t relative_fd;
-    std::uint32_t pad;
-    std::uint64_t expected_revision;
-};
-
-// The part that BPF_PROG_QUERY reads and writes.
-struct TcxQuery {
-    std::uint32_t target_ifindex;
-    std::uint32_t attach_type;
-    std::uint32_t query_flags;
-    std::uint32_t attach_flags;
-    std::uint64_t prog_ids;
-    std::uint32_t count;
-    std::uint32_t pad;
-    std::uint64_t prog_attach_flags;
-    std::uint64_t link_ids;
-    std::uint64_t link_attach_flags;
-    std::uint64_t revision;
-};
-
-int create_tcx_link(int program, int ifindex, bool ingress) {
-    TcxCreate attr{};
-    attr.prog_fd = static_cast<std::uint32_t>(program);
-    attr.target_ifindex = static_cast<std::uint32_t>(ifindex);
-    attr.attach_type = ingress ? kTcxIngress : kTcxEgress;
-    attr.flags = kBefore;
-    return static_cast<int>(syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof attr));
-}
-
 // The program that runs first; 0 if there is none, or the kernel does not say.
 std::uint32_t first_tcx_program(Hook hook, int ifindex) {
-    std::uint32_t ids[64] = {};
-    TcxQuery query{};
-    query.target_ifindex = static_cast<std::uint32_t>(ifindex);
-    query.attach_type = is_ingress(hook) ? kTcxIngress : kTcxEgress;
-    query.prog_ids = reinterpret_cast<std::uint64_t>(ids);
-    query.count = std::size(ids);
-    // ENOSPC: more programs than that; those that fit are there.
-    if (syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof query) != 0 && errno != ENOSPC)
-        return 0;
-    return ids[0];
+    const auto ids = tcx_programs(ifindex, is_ingress(hook));
+    return ids && !ids->empty() ? ids->front() : 0;
 }
 
 bpf_tc_hook clsact_hook(Hook hook, int ifindex) {
@@ -127,16 +79,6 @@ std::uint32_t program_id(int program) {
     return bpf_obj_get_info_by_fd(program, &info, &size) == 0 ? info.id : 0;
 }
 
-// Interface 0 does not exist: a kernel with tcx says so (ENODEV), one without it does not know the attach type
-// (EINVAL).
-bool kernel_has_tcx() {
-    const auto program = load_constant(TC_ACT_UNSPEC);
-    if (!program)
-        return false;
-    const Fd link(create_tcx_link(program.get(), 0, true));
-    return errno == ENODEV;
-}
-
 } // namespace
 
 Result<Hooks> Hooks::make(const std::filesystem::path& bpffs) {
@@ -146,7 +88,10 @@ Result<Hooks> Hooks::make(const std::filesystem::path& bpffs) {
     std::filesystem::create_directories(out.folder_, error);
     if (error)
         return fail_errno("cannot make " + out.folder_.string(), error.value());
-    out.tcx_ = kernel_has_tcx();
+    const auto tcx = kernel_has_tcx();
+    if (!tcx)
+        return tl::unexpected(tcx.error());
+    out.tcx_ = *tcx;
     return out;
 }
 
@@ -208,7 +153,7 @@ Status Hooks::attach_tcx(int program, Hook hook, int ifindex) {
     if (held && bpf_link_update(held.get(), program, nullptr) == 0)
         return pin_tcx(std::move(held), hook, ifindex);
     // No link, or one of an interface that is gone and whose index came back.
-    Fd link(create_tcx_link(program, ifindex, is_ingress(hook)));
+    auto link = create_tcx_link(program, ifindex, is_ingress(hook));
     if (!link)
         return fail_errno("tcx");
     return pin_tcx(std::move(link), hook, ifindex);
@@ -255,7 +200,7 @@ Status Hooks::move_first_tcx(int program, Hook hook, int ifindex) {
     const auto stop = load_constant(TC_ACT_SHOT);
     if (!old || !stop || bpf_link_update(old.get(), stop.get(), nullptr) != 0)
         return fail_errno("tcx");
-    Fd link(create_tcx_link(program, ifindex, is_ingress(hook)));
+    auto link = create_tcx_link(program, ifindex, is_ingress(hook));
     if (!link) {
         const int why = errno;
         (void)bpf_link_update(old.get(), program, nullptr); // behind is better than nothing but drops

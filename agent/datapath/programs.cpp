@@ -35,7 +35,7 @@ int keep_warning(libbpf_print_level level, const char* format, va_list args) {
     return 0;
 }
 
-// "maps-1": a layout of its own per ABI version, so that an upgrade never reads the old one's maps.
+// "maps-3": a layout of its own per ABI version, so that an upgrade never reads the old one's maps.
 std::filesystem::path map_folder(const std::filesystem::path& bpffs) {
     return bpffs / ("maps-" + std::to_string(PENSTOCK_ABI_VERSION));
 }
@@ -84,6 +84,13 @@ std::uint32_t map_id(const Fd& fd) {
     bpf_map_info info{};
     std::uint32_t size = sizeof info;
     return bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 ? info.id : 0;
+}
+
+Result<Fd> duplicate(int fd, const std::string& what) {
+    Fd out(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    if (!out)
+        return fail_errno("cannot duplicate the descriptor of " + what);
+    return out;
 }
 
 Status check_bpffs(const std::filesystem::path& folder) {
@@ -185,27 +192,45 @@ Result<Programs> Programs::load(const ProgramOptions& options) {
     if (!loaded)
         return tl::unexpected(loaded.error());
     auto& skeleton = *loaded;
-    if (out.no_witness_.empty())
-        out.witness_ = Fd(fcntl(bpf_program__fd(skeleton->progs.witness), F_DUPFD_CLOEXEC, 3));
-    for (const auto hook : kHooks) {
-        const bpf_program* program = bpf_object__find_program_by_name(skeleton->obj, hook_name(hook));
-        out.programs_[hook] = Fd(fcntl(bpf_program__fd(program), F_DUPFD_CLOEXEC, 3));
-    }
-    bpf_map* map = nullptr;
-    bpf_object__for_each_map(map, skeleton->obj) {
-        if (is_own_map(map))
-            out.maps_[bpf_map__name(map)] = Fd(fcntl(bpf_map__fd(map), F_DUPFD_CLOEXEC, 3));
-    }
+    if (auto ok = out.keep(*skeleton->obj); !ok)
+        return tl::unexpected(ok.error());
     return out;
+}
+
+// The skeleton closes its own when it goes.
+Status Programs::keep(bpf_object& object) {
+    const auto keep_program = [&](const char* name, Fd& where) -> Status {
+        const auto* program = bpf_object__find_program_by_name(&object, name);
+        if (program == nullptr)
+            return fail(std::string("no BPF program is called ") + name);
+        auto fd = duplicate(bpf_program__fd(program), std::string("BPF program ") + name);
+        if (!fd)
+            return tl::unexpected(fd.error());
+        where = std::move(*fd);
+        return {};
+    };
+    if (no_witness_.empty())
+        if (auto ok = keep_program("witness", witness_); !ok)
+            return ok;
+    for (const auto hook : kHooks)
+        if (auto ok = keep_program(hook_name(hook), programs_[hook]); !ok)
+            return ok;
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, &object) {
+        if (!is_own_map(map))
+            continue;
+        auto fd = duplicate(bpf_map__fd(map), std::string("BPF map ") + bpf_map__name(map));
+        if (!fd)
+            return tl::unexpected(fd.error());
+        maps_[bpf_map__name(map)] = std::move(*fd);
+    }
+    return {};
 }
 
 Result<Fd> Programs::witness_fd() const {
     if (!witness_)
         return fail(no_witness_);
-    Fd fd(fcntl(witness_.get(), F_DUPFD_CLOEXEC, 3));
-    if (!fd)
-        return fail_errno("cannot duplicate the fd of the witness program");
-    return fd;
+    return duplicate(witness_.get(), "the witness program");
 }
 
 int Programs::program_fd(Hook hook) const { return programs_.at(hook).get(); }
@@ -214,10 +239,7 @@ Result<Fd> Programs::map_fd(const std::string& name) const {
     const auto found = maps_.find(name);
     if (found == maps_.end())
         return fail("no BPF map is called " + name);
-    Fd fd(fcntl(found->second.get(), F_DUPFD_CLOEXEC, 3));
-    if (!fd)
-        return fail_errno("cannot duplicate the fd of BPF map " + name);
-    return fd;
+    return duplicate(found->second.get(), "BPF map " + name);
 }
 
 std::vector<std::string> Programs::map_names() const {

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+struct bpf_object;
+
 namespace penstock::datapath {
 
 enum class Hook { lan_ingress, lan_egress, uplink_egress, uplink_ingress }; // as enum penstock_hook
@@ -52,6 +54,8 @@ public:
     [[nodiscard]] std::vector<std::string> map_names() const;
 
 private:
+    Status keep(bpf_object& object);
+
     std::filesystem::path map_folder_;
     std::map<Hook, Fd> programs_;
     Fd witness_;

@@ -10,8 +10,6 @@ namespace penstock::doctor {
 
 enum class Side { ingress, egress };
 
-bool kernel_has_tcx();
-
 struct HookProgram {
     std::string name; // of the BPF program, or the kind of a filter that is none ("flower", "matchall")
     bool tcx = false; // else a filter of a clsact qdisc; those come after all of tcx

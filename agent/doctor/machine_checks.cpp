@@ -2,8 +2,8 @@
 #include "agent/core/credentials.hpp"
 #include "agent/core/machine.hpp"
 #include "agent/core/preflight.hpp"
+#include "agent/datapath/tcx.hpp"
 #include "agent/doctor/doctor.hpp"
-#include "agent/doctor/hook_programs.hpp"
 #include "agent/net/xfrm.hpp"
 
 #include <cstdio>
@@ -38,7 +38,10 @@ void check_kernel(Report& report) {
     if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
         report.warning("kernel", release + " has no BTF (/sys/kernel/btf/vmlinux)",
                        "boot a kernel with CONFIG_DEBUG_INFO_BTF");
-    report.ok("kernel", release + ", hooks by " + (kernel_has_tcx() ? "tcx" : "clsact"));
+    if (const auto tcx = datapath::kernel_has_tcx(); !tcx)
+        report.wrong("kernel", tcx.error().message(), "run as root");
+    else
+        report.ok("kernel", release + ", hooks by " + (*tcx ? "tcx" : "clsact"));
     const auto esp = net::kernel_has_esp();
     if (!esp)
         report.wrong("kernel", "cannot find out whether it has ESP: " + esp.error().message(), "run as root");

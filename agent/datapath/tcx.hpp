@@ -1,0 +1,21 @@
+// tcx, the hooks of an interface that the kernel has since 6.6: numbers and system calls that Debian 12's headers lack.
+#pragma once
+
+#include "agent/base/fd.hpp"
+#include "agent/base/result.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace penstock::datapath {
+
+// Needs CAP_NET_ADMIN. An error: the kernel does not say.
+Result<bool> kernel_has_tcx();
+
+// Ids of the programs on a hook in the order in which they run, 64 at most. None where the kernel has no tcx.
+Result<std::vector<std::uint32_t>> tcx_programs(int ifindex, bool ingress);
+
+// A link that stands before all others; errno says why there is none.
+Fd create_tcx_link(int program, int ifindex, bool ingress);
+
+} // namespace penstock::datapath
