@@ -48,9 +48,10 @@ std::string policy_line(const Json& policy) {
     if (!policy.is_object())
         return labelled("policy", paint("none", Tone::bad) + ": nothing is allowed. Push a bundle: penstock push FILE");
     auto out = text_of(policy, "fleet") + " version " + text_of(policy, "version");
+    const bool expired = policy.value("expired", false);
     if (policy.value("locked", false))
-        out += " " + paint("EXPIRED, everything is refused", Tone::bad);
-    else if (policy.value("expired", false))
+        out += " " + paint(expired ? "EXPIRED, everything is refused" : "LOCKED, everything is refused", Tone::bad);
+    else if (expired)
         out += " " + paint("EXPIRED, kept in force", Tone::bad);
     return labelled("policy", out) + labelled("", "expires " + human_time(text_of(policy, "expires")));
 }

@@ -25,9 +25,11 @@ void check_policy(const Json& status, Report& report) {
     if (!policy.is_object())
         return report.warning("policy", "none is in force: devices may reach nothing", "penstock push FILE");
     const auto title = policy.value("fleet", "") + " version " + std::to_string(policy.value("version", 0ULL));
+    const bool expired = policy.value("expired", false);
     if (policy.value("locked", false))
-        report.wrong("policy", title + " has expired, everything is refused", "push a newer bundle");
-    else if (policy.value("expired", false))
+        report.wrong("policy", title + (expired ? " has expired" : " is locked") + ", everything is refused",
+                     expired ? "push a newer bundle" : "penstock events says why; push a newer bundle");
+    else if (expired)
         report.warning("policy", title + " has expired and is kept in force", "push a newer bundle");
     else
         report.ok("policy", title + ", until " + policy.value("expires", ""));

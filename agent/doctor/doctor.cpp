@@ -19,7 +19,7 @@ std::vector<Finding> examine(const std::filesystem::path& file, const Result<nlo
         report.wrong("network", network.error().message(), "run as root, in the gateway's network namespace");
         return report.findings();
     }
-    check_hooks(*config, *network, report);
+    check_hooks(*config, *network, status, report);
     check_layers(*config, report);
     check_foreign(*config, *network, report);
     check_offloads(*config, *network, report);

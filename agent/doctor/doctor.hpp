@@ -21,7 +21,8 @@ void check_clock(Report& report);
 void check_disk(const core::Config& config, Report& report);
 void check_files(const core::Config& config, Report& report); // certificates and what preflight() finds
 void check_agent(const Result<nlohmann::json>& status, Report& report);
-void check_hooks(const core::Config& config, const core::NetworkView& network, Report& report);
+void check_hooks(const core::Config& config, const core::NetworkView& network, const Result<nlohmann::json>& status,
+                 Report& report);
 void check_layers(const core::Config& config, Report& report); // forwarding, rules, routes, XFRM
 void check_foreign(const core::Config& config, const core::NetworkView& network, Report& report);
 void check_offloads(const core::Config& config, const core::NetworkView& network, Report& report);

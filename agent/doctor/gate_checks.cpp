@@ -116,9 +116,18 @@ void check_xfrm(const core::Config& config, Report& report) {
 
 } // namespace
 
-void check_hooks(const core::Config& config, const core::NetworkView& network, Report& report) {
+// Only the agent's own TUN, out of which the devices' traffic goes into ESP, has none of our programs; it goes with the
+// agent. Anybody else's is an uplink like others.
+void check_hooks(const core::Config& config, const core::NetworkView& network, const Result<nlohmann::json>& status,
+                 Report& report) {
+    std::string tunnel;
+    if (status)
+        for (const auto& one :
+             status->value("gate", nlohmann::json::object()).value("interfaces", nlohmann::json::array()))
+            if (one.value("role", "") == "tunnel")
+                tunnel = one.value("name", "");
     for (const auto& link : network.links) {
-        if ((link.flags & IFF_LOOPBACK) != 0 || link.kind == "tun")
+        if ((link.flags & IFF_LOOPBACK) != 0 || (link.kind == "tun" && link.name == tunnel))
             continue;
         if (contains(config.lan, link.name)) {
             check_hook(link, Side::ingress, "lan_ingress", report);

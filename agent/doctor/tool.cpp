@@ -29,7 +29,7 @@ Result<nlohmann::json> ask_tool(const std::vector<std::string>& argv) {
     std::array<int, 2> ends{};
     if (pipe2(ends.data(), O_CLOEXEC) != 0)
         return fail_errno("cannot make a pipe");
-    const Fd ours(ends[0]);
+    Fd ours(ends[0]);
     Fd theirs(ends[1]);
     std::vector<char*> words;
     words.reserve(argv.size() + 1);
@@ -49,9 +49,12 @@ Result<nlohmann::json> ask_tool(const std::vector<std::string>& argv) {
     if (error != 0)
         return fail_errno("cannot run " + argv[0], error);
     const auto text = read_all(ours.get());
+    ours.reset(); // one that has more to say than we read must not wait for us
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
+    if (text.size() >= kMaxOutput)
+        return fail(argv[0] + " answered with more than 64 MiB");
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return fail(argv[0] + " failed");
     if (text.find_first_not_of(" \n") == std::string::npos)
