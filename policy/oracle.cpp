@@ -50,9 +50,10 @@ const Device* device_at(const Policy& policy, const IpAddress& address) {
     return nullptr;
 }
 
+// Or broadcast, or a destination that is none.
 bool is_multicast(const IpAddress& address) {
     if (address.family == AF_INET)
-        return address.bytes[0] >= 224;
+        return address.bytes[0] >= 224 || address.bytes[0] == 0;
     return address.bytes[0] == 0xff;
 }
 

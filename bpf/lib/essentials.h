@@ -5,8 +5,6 @@
 #include "policy.h"
 
 #define CGROUP_DEPTH 16
-#define TCP_SYN 0x02
-#define TCP_ACK 0x10
 
 /* Was the packet's socket made in this cgroup or below? A request socket stands for its listener; no socket for nobody.
  */

@@ -51,9 +51,7 @@ struct packet {
     __u8 fragment_odd; /* 1: a fragment whose length is no multiple of 8 */
 };
 
-#define TCP_FIN 0x01
 #define TCP_SYN 0x02
-#define TCP_RST 0x04
 #define TCP_ACK 0x10
 
 INLINE int same_addr(const struct penstock_addr* a, const struct penstock_addr* b) {
@@ -288,11 +286,12 @@ INLINE __u8 parse_ethernet(struct __sk_buff* ctx, struct packet* p) {
     return PENSTOCK_DROP_NONE;
 }
 
+/* Or broadcast, or a destination that is none: 0.0.0.0/8, 224.0.0.0/4, 240.0.0.0/4 (with 255.255.255.255), ff00::/8. */
 INLINE int is_multicast(const struct packet* p) {
     const __u8* d = p->destination.bytes;
 
-    if (p->ethertype == ETH_P_IP) /* 224.0.0.0/4 and 240.0.0.0/4 with 255.255.255.255 */
-        return d[12] >= 224 || (d[12] == 0);
+    if (p->ethertype == ETH_P_IP)
+        return d[12] >= 224 || d[12] == 0;
     return d[0] == 0xff;
 }
 

@@ -14,9 +14,12 @@ const std::vector<std::string> kOwn4{"10.20.0.12", "10.20.0.22", "10.20.0.13", "
 const std::vector<std::string> kOwn6{"fd20::12", "fd20::22", "fd20::13", "fd20::14"};
 const std::vector<std::string> kFar4{"203.0.113.7", "203.0.113.8", "203.0.113.15", "203.0.113.16"};
 const std::vector<std::string> kFar6{"2001:db8:203::f", "2001:db8:203::10", "2001:db8:203::1f", "2001:db8:203::20"};
-const std::vector<std::string> kPrefixes{"203.0.113.0/24",           "203.0.113.8/29",
-                                         "203.0.113.8/32",           "\"2001:db8:203::/64\"",
-                                         "\"2001:db8:203::10/124\"", "\"2001:db8:203::10/128\""};
+const std::vector<std::string> kPrefixes{
+    "203.0.113.0/24",           "203.0.113.8/29",           "203.0.113.8/32", "\"2001:db8:203::/64\"",
+    "\"2001:db8:203::10/124\"", "\"2001:db8:203::10/128\"", "0.0.0.0/8",      "224.0.0.0/4"};
+// No service behind a tunnel, whatever a policy says.
+const std::vector<std::string> kNowhere4{"0.0.0.0", "0.1.2.3", "224.0.0.1", "239.1.2.3", "255.255.255.255"};
+const std::vector<std::string> kNowhere6{"ff02::1", "ff0e::7"};
 const std::vector<std::string> kLanPeers{"\"group:g0\"", "\"group:g1\"", "\"device:d12\"", "\"device:d13\"",
                                          "\"device:d14\""};
 const std::vector<std::string> kPorts{"tcp/443", "tcp/440-450", "tcp",         "udp/5000-5010", "udp/53",   "udp",
@@ -299,6 +302,8 @@ Sample World::packet() {
     if ((s.proto == 6 || s.proto == 17) && chance(8))
         cut(s);
     past_.push_back(s);
+    if (chance(3) && s.came == policy::Came::from_device && !s.quoted)
+        s.destination = one_of(s.six() ? kNowhere6 : kNowhere4);
     return s;
 }
 
