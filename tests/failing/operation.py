@@ -11,7 +11,9 @@ from contextlib import contextmanager
 
 from harness import Case, Desk, Skip, must, one_sentence, says
 from lab.pki import GATEWAY_ID
+from lab.stage import READINGS4
 from lab.system import die_with_parent, wait_until
+from lab.topology import THERMOSTAT
 
 YEAR = 365 * 86400
 
@@ -85,7 +87,11 @@ def sigterm(desk: Desk) -> None:
         desk.closed()
     else:  # the kernel's SAs go on for what policy allows, and nothing leaves in clear
         place = desk.lab.watch()
-        must(not desk.lab.since(place).clear, "clear frames")
+        with desk.lab.flow(THERMOSTAT, READINGS4, desk.stage.rate) as flow:
+            must(flow.wait_for_sent(100, 5 * desk.lab.slowness), "the device does not send")
+        verdict = desk.lab.since(place)
+        must(not verdict.clear, f"clear frames: {verdict}")
+        must(verdict.esp, "the device sends, and nothing of it was seen as ESP")
     desk.mend()
 
 

@@ -1,7 +1,11 @@
-"""Code runs in the process that speaks IKE with strangers: it tries to detach, to add ESP-NULL, to write maps (review)."""
+"""Code runs in the process that speaks IKE with strangers: it tries to detach, to add ESP-NULL, to write maps.
+
+It is tried as the user of that process, without its system call filter: even then the kernel says no. The filter alone is tried by the
+unit tests (`ike_confine`). What would work as root is done so first, without harm: an attempt that is only misspelt shows nothing."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -9,6 +13,24 @@ from pathlib import Path
 from lab import topology as net
 from lab.system import run
 from scenario import Penstock, must
+
+
+def _write_of(pin: str) -> list[str] | None:
+    """An update of the map behind a pin with what stands in it; None where that is no plain map, or it is empty."""
+    shown = run(["bpftool", "-j", "map", "show", "pinned", pin], check=False)
+    if shown.returncode != 0 or json.loads(shown.stdout)["type"] not in ("array", "hash", "lpm_trie"):
+        return None
+    entries = json.loads(run(["bpftool", "-j", "map", "dump", "pinned", pin]).stdout)
+    if not entries or len(entries[0]["value"]) > 64:
+        return None
+    return ["bpftool", "map", "update", "pinned", pin, "key", *entries[0]["key"], "value", *entries[0]["value"]]
+
+
+def _null_sa(verb: str) -> list[str]:
+    name = ["src", net.UPLINK4, "dst", net.CLOUD4, "proto", "esp", "spi", "0x1001"]
+    if verb == "delete":
+        return ["ip", "xfrm", "state", "delete", *name]
+    return ["ip", "xfrm", "state", "add", *name, "mode", "tunnel", "enc", "cipher_null", "", "auth", "hmac(sha1)", "0x" + "00" * 16]
 
 
 def provoke(scene: Penstock) -> None:
@@ -20,7 +42,6 @@ def provoke(scene: Penstock) -> None:
     user, group = int(status["Uid"].split()[0]), int(status["Gid"].split()[0])
 
     def become() -> None:
-        """As the process is, but without its seccomp filter: even then the kernel says no."""
         scene.gateway.enter()
         os.setgroups([])
         os.setresgid(group, group, group)
@@ -28,14 +49,20 @@ def provoke(scene: Penstock) -> None:
 
     pins = [os.path.join(folder, name) for folder, _, names in os.walk(scene.agent.bpffs) for name in names]
     must(pins, "nothing is pinned: nothing to attack")
-    key = "0x" + "00" * 16
-    attempts = [["bpftool", "link", "detach", "pinned", pin] for pin in pins]
-    attempts += [["bpftool", "map", "update", "pinned", pin, "key", "0", "0", "0", "0", "value", "0", "0", "0", "0"] for pin in pins]
+    writes = [write for write in map(_write_of, pins) if write]
+    must(writes, "no map can be written: nothing to attack")
+    files = [scene.agent.state / "policy.bundle", scene.agent.state / "policy.last"]
+    harmless = [*writes, *(["cat", str(file)] for file in files), ["kill", "-0", str(scene.agent.pid)]]
+    for argv in harmless:
+        run(argv, setup=scene.gateway.enter)
+    if run(_null_sa("add"), setup=scene.gateway.enter, check=False).returncode == 0:  # a kernel without ESP has none
+        run(_null_sa("delete"), setup=scene.gateway.enter)
+
+    attempts = [*harmless, _null_sa("add")]
+    attempts += [["bpftool", "link", "detach", "pinned", pin] for pin in pins]
     attempts += [["rm", "-f", pin] for pin in pins]
-    attempts += [["ip", "xfrm", "state", "add", "src", net.UPLINK4, "dst", net.CLOUD4, "proto", "esp", "spi", "0x1001", "mode", "tunnel",
-                  "enc", "cipher_null", "", "auth", "hmac(sha1)", key],
-                 ["ip", "xfrm", "policy", "flush"], ["ip", "rule", "flush"], ["ip", "link", "set", "wan0", "down"],
-                 ["tc", "qdisc", "del", "dev", "wan0", "clsact"], ["kill", "-9", str(scene.agent.pid)], ["cat", str(scene.agent.state / "policy.json")]]
+    attempts += [["ip", "xfrm", "policy", "flush"], ["ip", "rule", "flush"], ["ip", "link", "set", "wan0", "down"],
+                 ["tc", "qdisc", "del", "dev", "wan0", "clsact"], ["kill", "-9", str(scene.agent.pid)]]
     for argv in attempts:
         done = run(argv, setup=become, check=False)
         must(done.returncode != 0, f"as penstock-ike's user this worked: {' '.join(argv)}")
