@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <sys/types.h>
-#include <vector>
 
 struct sd_event;
 struct sd_event_source;

@@ -45,16 +45,6 @@ Status Client::send_bytes(std::string_view rest) {
     return {};
 }
 
-Result<nlohmann::json> Client::receive() {
-    for (;;) {
-        auto message = receive_within(std::chrono::hours(1));
-        if (!message)
-            return tl::unexpected(message.error());
-        if (*message)
-            return std::move(**message);
-    }
-}
-
 Result<std::optional<nlohmann::json>> Client::receive_within(std::chrono::milliseconds time) {
     using Clock = std::chrono::steady_clock;
     const auto until = Clock::now() + time;

@@ -19,9 +19,7 @@ public:
 
     // body: raw bytes behind the request, whose "size" says how many.
     Status send(const nlohmann::json& request, std::string_view body = {});
-    // The next line; an error when the agent closed the connection.
-    Result<nlohmann::json> receive();
-    // The same, or nothing if no line came in this time.
+    // The next line, or nothing if none came in this time; an error when the agent closed the connection.
     Result<std::optional<nlohmann::json>> receive_within(std::chrono::milliseconds time);
     // Request and answer. {"ok": false} becomes the error it carries. On a terminal it shows that it waits, if that
     // takes longer than a second.

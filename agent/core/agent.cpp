@@ -3,8 +3,6 @@
 #include "agent/core/machine.hpp"
 #include "agent/core/preflight.hpp"
 
-#include <arpa/inet.h>
-#include <cstdio>
 #include <filesystem>
 #include <sys/epoll.h>
 #include <utility>

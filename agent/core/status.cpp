@@ -1,8 +1,6 @@
 // The agent's answers about itself: `status`, `tunnel list`, `devices`.
 #include "agent/core/agent.hpp"
 
-#include <cstdio>
-#include <ctime>
 #include <net/if.h>
 
 namespace penstock::core {

@@ -73,11 +73,6 @@ template <class Which> void FlowMemory::clear_if(std::uint32_t slot, bool ipv4, 
         clear_flows<penstock_flow6>(ipv6_.at(slot) + sizeof(penstock_flows6), which);
 }
 
-void FlowMemory::clear(std::uint32_t slot) {
-    for (const bool ipv4 : {true, false})
-        clear_if(slot, ipv4, [](std::uint64_t) { return true; });
-}
-
 void FlowMemory::clear_address(std::uint32_t slot, bool ipv4, std::uint8_t id) {
     clear_if(slot, ipv4, [&](std::uint64_t meta) { return (meta >> PENSTOCK_FLOW_ADDRESS & 0xf) == id; });
 }

@@ -15,11 +15,8 @@ public:
     // Room for the IPv6 flows of this many slots. Flows that are there stay; one that begins at this moment may be
     // lost, and is judged anew by its next packet.
     Status reserve_ipv6(std::uint32_t slots);
-    // Forgets all flows of a device.
-    void clear(std::uint32_t slot);
-    // Forgets those of one of its addresses.
+    // Forgets the flows of one address of a device.
     void clear_address(std::uint32_t slot, bool ipv4, std::uint8_t id);
-    [[nodiscard]] std::uint32_t flows_per_device() const { return flows_; }
 
 private:
     template <class Flow, class Which> void clear_flows(std::byte* tags, Which which) const;

@@ -20,7 +20,6 @@ public:
     TypedMap(std::string name, Fd fd) : name_(std::move(name)), fd_(std::move(fd)) {}
 
     [[nodiscard]] int fd() const { return fd_.get(); }
-    [[nodiscard]] const std::string& name() const { return name_; }
 
     [[nodiscard]] std::optional<Value> find(const Key& key) const {
         Value value;

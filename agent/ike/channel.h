@@ -69,7 +69,7 @@ enum pike_esp_mode { PIKE_ESP_KERNEL = 1, PIKE_ESP_USER = 2 };
 enum pike_direction { PIKE_DIR_IN = 0, PIKE_DIR_OUT = 1, PIKE_DIR_FWD = 2 }; /* as XFRM_POLICY_* */
 enum pike_policy_kind { PIKE_POLICY_IPSEC = 1, PIKE_POLICY_PASS = 2, PIKE_POLICY_DROP = 3 };
 enum pike_credential_kind { PIKE_CERTIFICATE = 1, PIKE_PRIVATE_KEY = 2, PIKE_CA = 3 };
-enum pike_command_kind { PIKE_INITIATE = 1, PIKE_TERMINATE = 2, PIKE_REKEY_CHILD = 3, PIKE_REKEY_IKE = 4 };
+enum pike_command_kind { PIKE_INITIATE = 1, PIKE_TERMINATE = 2, PIKE_REKEY_CHILD = 3 };
 
 struct pike_header {
     uint32_t type; /* enum pike_type */
@@ -177,14 +177,13 @@ struct pike_policy {
     struct pike_address tunnel_source;
     struct pike_address tunnel_destination;
     uint32_t reqid;
-    uint32_t spi_be;          /* of the SA, 0: any of the reqid */
-    uint32_t manual_priority; /* 0: automatic */
-    uint8_t direction;        /* enum pike_direction */
-    uint8_t kind;             /* enum pike_policy_kind */
-    uint8_t priority_class;   /* libcharon's policy_priority_t: 0 pass, 1 tunnel, 2 trap, 3 fallback */
+    uint32_t spi_be;   /* of the SA, 0: any of the reqid */
+    uint8_t direction; /* enum pike_direction */
+    uint8_t kind;      /* enum pike_policy_kind */
     uint8_t tunnel_mode;
+    uint8_t pad;
 };
-PIKE_ASSERT_SIZE(struct pike_policy, 144);
+PIKE_ASSERT_SIZE(struct pike_policy, 140);
 
 struct pike_bypass_socket { /* one fd */
     struct pike_header header;
@@ -258,11 +257,9 @@ PIKE_ASSERT_SIZE(struct pike_config_commit, 8);
 struct pike_acquire {
     struct pike_header header;
     uint32_t reqid;
-    uint32_t has_selectors;
-    struct pike_selector source;
-    struct pike_selector destination;
+    uint32_t pad;
 };
-PIKE_ASSERT_SIZE(struct pike_acquire, 96);
+PIKE_ASSERT_SIZE(struct pike_acquire, 16);
 
 struct pike_expire {
     struct pike_header header;

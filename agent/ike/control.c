@@ -6,13 +6,7 @@ static struct staged_config staged;
 
 static void acquire(const struct pike_acquire* event) {
     kernel_acquire_data_t data = {};
-    if (event->has_selectors) {
-        data.src = get_selector(&event->source);
-        data.dst = get_selector(&event->destination);
-    }
     charon->kernel->acquire(charon->kernel, event->reqid, &data);
-    DESTROY_IF(data.src); /* whoever needs them cloned them */
-    DESTROY_IF(data.dst);
 }
 
 static void expire(const struct pike_expire* event) {
@@ -32,6 +26,45 @@ static void mapping(const struct pike_mapping* event) {
     DESTROY_IF(remote);
 }
 
+enum { kMaxIkeSas = 64 };
+
+static unsigned ike_ids(const char* name, uint32_t* ids) {
+    unsigned count = 0;
+    ike_sa_t* ike;
+    enumerator_t* each = charon->controller->create_ike_sa_enumerator(charon->controller, TRUE);
+    while (count < kMaxIkeSas && each->enumerate(each, &ike))
+        if (ike->get_peer_cfg(ike) && streq(ike->get_name(ike), name))
+            ids[count++] = ike->get_unique_id(ike);
+    each->destroy(each);
+    return count;
+}
+
+/* One DELETE, no wait for its answer: down means that nothing goes through now, also when the peer is silent. */
+void tunnel_terminate(const char* name) {
+    uint32_t ids[kMaxIkeSas];
+    unsigned count = ike_ids(name, ids);
+    for (unsigned i = 0; i < count; i++)
+        charon->controller->terminate_ike(charon->controller, ids[i], TRUE, NULL, NULL, CONTROLLER_LEVEL 0);
+}
+
+static void rekey(const char* name) {
+    ike_sa_t* ike;
+    child_sa_t* child;
+    enumerator_t* each = charon->controller->create_ike_sa_enumerator(charon->controller, TRUE);
+    while (each->enumerate(each, &ike)) {
+        if (!ike->get_peer_cfg(ike) || !streq(ike->get_name(ike), name) || ike->get_state(ike) != IKE_ESTABLISHED)
+            continue;
+        enumerator_t* children = ike->create_child_sa_enumerator(ike);
+        while (children->enumerate(children, &child))
+            if (child->get_state(child) == CHILD_INSTALLED)
+                lib->processor->queue_job(lib->processor, (job_t*)rekey_child_sa_job_create(child->get_protocol(child),
+                                                                                            child->get_spi(child, TRUE),
+                                                                                            ike->get_my_host(ike)));
+        children->destroy(children);
+    }
+    each->destroy(each);
+}
+
 static void command(const struct pike_command* event) {
     char name[PIKE_NAME];
     put_text(name, sizeof(name), event->tunnel);
@@ -47,8 +80,7 @@ static void command(const struct pike_command* event) {
         tunnel_terminate(name);
         break;
     case PIKE_REKEY_CHILD:
-    case PIKE_REKEY_IKE:
-        tunnel_rekey(name, event->kind == PIKE_REKEY_IKE);
+        rekey(name);
         break;
     }
 }

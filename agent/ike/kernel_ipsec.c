@@ -93,8 +93,6 @@ static status_t manage_policy(uint32_t type, kernel_ipsec_policy_id_t* id, kerne
     put_selector(&request.destination, id->dst_ts);
     if (data) {
         request.kind = data->type;
-        request.priority_class = data->prio;
-        request.manual_priority = data->manual_prio;
         put_address(&request.tunnel_source, data->src);
         put_address(&request.tunnel_destination, data->dst);
         if (data->sa) {

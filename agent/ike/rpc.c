@@ -156,13 +156,6 @@ void put_selector(struct pike_selector* out, traffic_selector_t* selector) {
     memcpy(out->to, to.ptr, min(to.len, sizeof(out->to)));
 }
 
-traffic_selector_t* get_selector(const struct pike_selector* in) {
-    size_t length = in->family == AF_INET ? 4 : 16;
-    return traffic_selector_create_from_bytes(
-        in->protocol, in->family == AF_INET ? TS_IPV4_ADDR_RANGE : TS_IPV6_ADDR_RANGE,
-        chunk_create((u_char*)in->from, length), in->from_port, chunk_create((u_char*)in->to, length), in->to_port);
-}
-
 void put_text(char* out, size_t size, const char* text) { snprintf(out, size, "%s", text ? text : ""); }
 
 void put_sa_id(struct pike_sa_id* out, kernel_ipsec_sa_id_t* id) {

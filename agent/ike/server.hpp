@@ -108,8 +108,7 @@ public:
     Status configure(const IkeConfig& config);
 
     Status command(pike_command_kind kind, std::string_view tunnel);
-    Status acquire(std::uint32_t reqid, const pike_selector* source = nullptr,
-                   const pike_selector* destination = nullptr);
+    Status acquire(std::uint32_t reqid);
     Status expire(const IpAddress& destination, std::uint32_t spi_be, bool hard);
     Status mapping(const pike_address& destination, const pike_address& remote, std::uint32_t spi_be);
 

@@ -118,15 +118,10 @@ Status IkeServer::command(pike_command_kind kind, std::string_view tunnel) {
     return send_event(&message, sizeof message);
 }
 
-Status IkeServer::acquire(std::uint32_t reqid, const pike_selector* source, const pike_selector* destination) {
+Status IkeServer::acquire(std::uint32_t reqid) {
     pike_acquire message{};
     message.header.type = PIKE_ACQUIRE;
     message.reqid = reqid;
-    if (source != nullptr && destination != nullptr) {
-        message.has_selectors = 1;
-        message.source = *source;
-        message.destination = *destination;
-    }
     return send_event(&message, sizeof message);
 }
 

@@ -40,7 +40,6 @@
 #include <networking/tun_device.h>
 #include <processing/jobs/callback_job.h>
 #include <processing/jobs/rekey_child_sa_job.h>
-#include <processing/jobs/rekey_ike_sa_job.h>
 #include <threading/mutex.h>
 #include <threading/rwlock.h>
 
