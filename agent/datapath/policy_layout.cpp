@@ -148,9 +148,11 @@ private:
         std::vector<penstock_mac_entry> macs;
         for (const auto& device : tables_.devices) {
             if (device.block >= tables_.blocks.size())
-                return fail("device " + device.mac.str() + " has no rules");
+                return fail("device " + device.mac.str() + " names a block of rules that the tables do not have");
             if (device.groups.size() > PENSTOCK_MAX_GROUPS_PER_DEVICE)
-                return fail("limit groups_per_device (" + std::to_string(PENSTOCK_MAX_GROUPS_PER_DEVICE) + ")");
+                return fail("device " + device.mac.str() + " is in " + std::to_string(device.groups.size()) +
+                            " groups, more than limit groups_per_device (" +
+                            std::to_string(PENSTOCK_MAX_GROUPS_PER_DEVICE) + "); join some of them");
             penstock_device d{};
             std::memcpy(d.mac, device.mac.bytes.data(), sizeof d.mac);
             d.flags = flags_of(device);

@@ -13,17 +13,27 @@ namespace penstock::datapath {
 namespace {
 
 Status check(const PolicyTables& tables) {
-    for (const auto& block : tables.blocks) {
-        if (block.rules.size() > kMaxRules)
-            return fail("limit rules_per_device (" + std::to_string(kMaxRules) + ")");
-        for (const auto& rule : block.rules) {
+    for (std::size_t i = 0; i < tables.blocks.size(); i++) {
+        const auto& rules = tables.blocks[i].rules;
+        // The first of the devices that share the block.
+        const auto whose = [&] {
+            const auto user = std::ranges::find(tables.devices, i, &DeviceEntry::block);
+            return user == tables.devices.end() ? std::string("a device") : "device " + user->mac.str();
+        };
+        if (rules.size() > kMaxRules)
+            return fail(whose() + " has " + std::to_string(rules.size()) +
+                        " rules, more than limit rules_per_device (" + std::to_string(kMaxRules) +
+                        "); give its groups fewer services, or join their prefixes");
+        for (std::size_t number = 0; number < rules.size(); number++) {
+            const auto& rule = rules[number];
+            const auto which = [&] { return "rule " + std::to_string(number + 1) + " of " + whose(); };
             const bool known = rule.proto == 0 || rule.proto == IPPROTO_TCP || rule.proto == IPPROTO_UDP ||
                                rule.proto == IPPROTO_ICMP || rule.proto == IPPROTO_ICMPV6;
             if (!known || rule.port_high < rule.port_low || rule.prefix_length > 128)
-                return fail("a rule that the packet path does not know");
+                return fail(which() + " has a protocol, ports or a prefix that the packet path does not know");
             if ((rule.require == Require::tls && rule.proto != IPPROTO_TCP && rule.proto != 0) ||
                 (rule.require == Require::dtls && rule.proto != IPPROTO_UDP && rule.proto != 0))
-                return fail("a rule that requires TLS of something that is not TCP, or DTLS of what is not UDP");
+                return fail(which() + " requires TLS of what is not TCP, or DTLS of what is not UDP");
         }
     }
     return {};

@@ -1,6 +1,7 @@
 // IPsec in the kernel (XFRM): security associations, policies, defaults, and what the kernel reports about them.
-// ESP in tunnel mode with an AEAD cipher and nothing else: an SA without encryption cannot be written down here (I1).
-// All of it acts on the network namespace of the calling thread and needs CAP_NET_ADMIN there.
+// ESP in tunnel mode with an AEAD cipher and nothing else: an SA without encryption cannot be written down here, so
+// that whatever else goes wrong nothing leaves as ESP that can be read. All of it acts on the network namespace of the
+// calling thread and needs CAP_NET_ADMIN there.
 #pragma once
 
 #include "agent/base/fd.hpp"

@@ -1,4 +1,6 @@
-"""The gateway answers for a device: an ICMP error that quotes decrypted payload leaves in clear (own trial, kernel 6.18)."""
+"""The gateway answers for a device: an ICMP error that quotes decrypted payload leaves in clear.
+
+The kernel sends it from the gateway's own address, so that no rule about devices meets it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Another rule wipes our mark (`meta mark set ct mark`), or traffic never had one (own trial, kernel 6.18)."""
+"""Another rule wipes our mark (`meta mark set ct mark`), or traffic never had one.
+
+A rule that asks for our mark then finds none: what leaves must be judged by addresses and the SA map, not by the mark alone."""
 
 from __future__ import annotations
 

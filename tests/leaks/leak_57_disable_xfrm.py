@@ -1,4 +1,6 @@
-"""`disable_xfrm=1` or `disable_policy=1` on an interface defeats block policies (own trial, kernel 6.18)."""
+"""`disable_xfrm=1` or `disable_policy=1` on an interface defeats block policies.
+
+The kernel then looks no policy up for what goes out there, or comes in: neither the one that encrypts nor the one that blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A new uplink appears, its own forwarding switch is 0 but the LAN's is 1, so traffic is forwarded (own trial, kernel 6.18)."""
+"""A new uplink appears, its own forwarding switch is 0 but the LAN's is 1, so traffic is forwarded.
+
+The kernel asks the switch of the interface that a packet came in on, never of the one it leaves by."""
 
 from __future__ import annotations
 

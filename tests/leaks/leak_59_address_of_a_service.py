@@ -1,4 +1,6 @@
-"""The uplink's DHCP hands out a service's address, or one of the devices' network, and the look-up becomes local (own trial, kernel 6.18)."""
+"""The uplink's DHCP hands out a service's address, or one of the devices' network, and the look-up becomes local.
+
+The table `local` is asked before main, and an address there is the gateway's own, whatever routes say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""An nft flowtable forwards past the routing tables; multicast routing ignores the device table (review)."""
+"""An nft flowtable forwards past the routing tables; multicast routing ignores the device table.
+
+A flowtable keeps the route of a flow and hands packets to the driver at ingress; multicast has routes of its own."""
 
 from __future__ import annotations
 
