@@ -98,6 +98,17 @@ def program_detached(desk: Desk) -> None:
         _finds(desk, "wrong", "hooks", "wan0 egress: uplink_egress is not attached: NOT GUARDED")
 
 
+def tun_of_somebody_else(desk: Desk) -> None:
+    """A TUN that is not the agent's is an uplink like others."""
+    with _stopped(desk):
+        gateway = desk.agent.namespace
+        gateway.ip("tuntap add dev other0 mode tun")
+        try:
+            _finds(desk, "wrong", "hooks", "other0 egress: uplink_egress is not attached: NOT GUARDED")
+        finally:
+            gateway.ip("link del other0")
+
+
 def rule_deleted(desk: Desk) -> None:
     with _stopped(desk):
         run(["ip", "-n", desk.agent.namespace.name, "rule", "del", "iif", "lan0", "lookup", "20480"])
@@ -209,5 +220,5 @@ def no_configuration(desk: Desk) -> None:
 
 
 CASES: dict[str, Case] = {f"doctor_{case.__name__}": case for case in (
-    healthy, agent_dead, program_detached, rule_deleted, rule_before_ours, table_flushed, xfrm_opened, policies_passed_by, mark_clash, flowtable,
-    foreign_filter, tunnel_down, certificate_about_to_expire, no_configuration)}
+    healthy, agent_dead, program_detached, tun_of_somebody_else, rule_deleted, rule_before_ours, table_flushed, xfrm_opened, policies_passed_by,
+    mark_clash, flowtable, foreign_filter, tunnel_down, certificate_about_to_expire, no_configuration)}
