@@ -104,6 +104,7 @@ class Lab:
         for signum in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, self._on_signal)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with SIGINT ignored
+        os.umask(0o022)  # penstockd reads no configuration that a group may write
         self.directory.mkdir(parents=True)
         self._janitor = _janitor(self.id)
         try:
