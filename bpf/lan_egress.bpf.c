@@ -25,6 +25,17 @@ INLINE int came_from(struct __sk_buff* ctx) {
     return -1;
 }
 
+/* An IPv6 packet with an extension header: behind one, a Fragment header may be. */
+INLINE int is_ipv6_fragment(struct __sk_buff* ctx) {
+    __u8 next;
+
+    if (ctx->protocol != bpf_htons(ETH_P_IPV6))
+        return 0;
+    if (bpf_skb_load_bytes(ctx, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &next, sizeof(next)) < 0)
+        return 1;
+    return next == IPPROTO_FRAGMENT || next == IPPROTO_DSTOPTS || next == IPPROTO_ROUTING;
+}
+
 SEC("tc")
 int lan_egress(struct __sk_buff* ctx) {
     struct packet packet = {}, *p = &packet;
@@ -35,7 +46,9 @@ int lan_egress(struct __sk_buff* ctx) {
     __u8 mac[6];
     int reason, tunnel;
 
-    if (ctx->ingress_ifindex == 0) /* the gateway itself */
+    /* The gateway itself. A fragment that ip6_fragment() made of a forwarded packet has lost its interface too, but has
+     * no socket. */
+    if (ctx->ingress_ifindex == 0 && (ctx->sk || !is_ipv6_fragment(ctx)))
         return PASS;
     make_linear(ctx, ETH_HLEN + sizeof(struct ipv6hdr) + 20);
     reason = parse_ethernet(ctx, p);

@@ -282,6 +282,9 @@ int witness(__u64* ctx) {
     f.data = skb->data;
     f.length = skb->len - skb->data_len;
     kind = judge(&f, dev->type, &p);
+    /* On what is no uplink the gateway may have an address beside the devices, of a bridge that becomes their LAN. */
+    if (kind == PENSTOCK_SEEN_CLEAR && !f.uplink && !f.forwarded)
+        kind = PENSTOCK_SEEN_HOST;
     count = bpf_map_lookup_elem(&witness_counts, &kind);
     if (count)
         (*count)++;

@@ -62,7 +62,7 @@ struct Config {
     std::filesystem::path libexec; // empty: the folder of penstockd itself
     std::uint32_t mark_mask = 0x30000000;
     std::uint32_t table = 20480;
-    std::uint32_t rule_priority = 10; // of the first of our rules; they take six
+    std::uint32_t rule_priority = 10; // of the first of our rules; they take seven
 
     static Result<Config> load(const std::filesystem::path& file);
     // Where the devices are: the local networks of all tunnels.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <linux/if.h>
 #include <linux/rtnetlink.h>
 
 namespace penstock::core {
@@ -75,15 +76,19 @@ std::set<std::string> Guard::enslaved_uplinks() const {
 }
 
 Status Guard::tell_gate() {
+    const auto networks_guarded = guarded_networks();
     std::set<std::pair<int, IpAddress>> own;
     for (const auto& address : network_.addresses) {
         const auto* link = network_.find(address.ifindex);
-        if (link != nullptr && (is_lan(link->name) || is_uplink(link->name)))
+        // One that somebody on the uplink gave us out of a device's or a service's network is none we speak from.
+        const bool guarded = std::ranges::any_of(
+            networks_guarded, [&](const IpPrefix& network) { return network.contains(address.address); });
+        if (link != nullptr && (is_lan(link->name) || (is_uplink(link->name) && !guarded)))
             own.emplace(address.ifindex, address.address);
     }
     if (auto ok = gate_.set_host_addresses(own); !ok)
         return ok;
-    if (auto ok = gate_.set_guarded_networks(guarded_networks()); !ok)
+    if (auto ok = gate_.set_guarded_networks(networks_guarded); !ok)
         return ok;
     std::vector<datapath::RemoteNetwork> networks;
     for (std::uint32_t i = 0; i < config_.tunnels.size(); i++) {
@@ -193,27 +198,22 @@ Status Guard::forward(bool on) {
     return set_forwarding(inputs, on, repairs_);
 }
 
-// An uplink must not make a service's address the gateway's own, nor a device's its neighbour's.
-Status Guard::check_addresses() const {
+// An uplink cannot make a service's address the gateway's own, nor a device's its neighbour's: routing asks our table
+// first, and the gateway does not speak from such an address. It is said, because whoever gave it wants something.
+void Guard::tell_addresses() {
+    std::string problem;
+    const auto guarded = guarded_networks();
     for (const auto& address : network_.addresses)
-        for (const auto& lan : lan_networks())
-            if (const auto* link = network_.find(address.ifindex);
-                link != nullptr && is_uplink(link->name) && lan.contains(address.address))
-                return fail("address " + address.address.str() + " of uplink " + link->name + " is inside " +
-                            lan.str() + ", the network of a LAN interface; give them different networks");
-    for (const auto& address : network_.addresses)
-        for (const auto& tunnel : config_.tunnels) {
-            const auto* link = network_.find(address.ifindex);
-            for (const auto& local : tunnel.local_networks)
-                if (link != nullptr && is_uplink(link->name) && local.contains(address.address))
-                    return fail("address " + address.address.str() + " of uplink " + link->name + " is inside " +
-                                local.str() + ", where the devices are; take it away or change the tunnel");
-            for (const auto& remote : tunnel.remote_networks)
-                if (remote.contains(address.address))
-                    return fail("address " + address.address.str() + " of this gateway is inside " + remote.str() +
-                                " of tunnel " + tunnel.name + "; take it away or change the tunnel");
-        }
-    return {};
+        for (const auto& network : guarded)
+            if (const auto* link = network_.find(address.ifindex); link != nullptr && !is_lan(link->name) &&
+                                                                   !(link->flags & IFF_LOOPBACK) &&
+                                                                   network.contains(address.address) && problem.empty())
+                problem =
+                    "address " + address.address.str() + " of " + link->name + " is inside " + network.str() +
+                    ", where the devices or their services are; it is not used. Take it away, or find out who gave it";
+    if (problem != address_problem_ && !problem.empty())
+        events_.add(log::Level::warning, "address_problem", {{"why", problem}});
+    address_problem_ = problem;
 }
 
 Status Guard::put_up_layers() {
@@ -233,7 +233,7 @@ Status Guard::put_up_layers() {
     keep_first(first,
                apply_sysctls(desired_sysctls(config_, network_, tunnel_link() != nullptr ? tun_ : ""), repairs_));
     keep_first(first, no_multicast_routing(network_));
-    keep_first(first, check_addresses());
+    tell_addresses();
     return first;
 }
 

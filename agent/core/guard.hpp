@@ -75,7 +75,7 @@ private:
 
     Status put_up(bool then_forward);
     Status put_up_layers();
-    [[nodiscard]] Status check_addresses() const;
+    void tell_addresses();
     Status tell_gate();
     Status tell_essentials();
     [[nodiscard]] datapath::Gate::Flags flags() const;
@@ -97,6 +97,7 @@ private:
     [[nodiscard]] bool is_tunnel(const net::Link& link) const;
     [[nodiscard]] const net::Link* tunnel_link() const; // the TUN of userspace ESP, nullptr if there is none
     [[nodiscard]] bool is_lan(const std::string& name) const;
+    [[nodiscard]] bool is_lan_port(const net::Link& link) const;
     [[nodiscard]] bool is_uplink(const std::string& name) const;
 
     const Config& config_;
@@ -118,6 +119,7 @@ private:
     bool replace_programs_ = true; // until each stands once: a predecessor's may look right and be of another version
     std::string problem_ = "not armed yet";
     std::string witness_problem_;
+    std::string address_problem_;
     bool replace_witness_ = true;
     bool latch_told_ = false;
     std::optional<std::chrono::steady_clock::time_point> stood_since_; // all layers, without a break

@@ -99,6 +99,12 @@ Status Guard::keep_hook(const net::Link& link, Hook hook, Repairs::Look& look) {
     return {};
 }
 
+// A port of a bridge that is a LAN: what is a device's is judged where the bridge hands it to the gateway.
+bool Guard::is_lan_port(const net::Link& link) const {
+    const auto* master = network_.find(link.master);
+    return master != nullptr && is_lan(master->name) && !is_lan(link.name) && !is_uplink(link.name);
+}
+
 // LAN ports get the policy, everything else the default deny; only loopback and the TUN of our own are left alone.
 Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look& look) {
     const auto l2 = l2_length(link);
@@ -110,6 +116,14 @@ Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look&
     else if (is_tunnel(link))
         role = PENSTOCK_LINK_TUNNEL;
     shown = {.name = link.name, .role = role_name(role), .guarded = role != PENSTOCK_LINK_TUNNEL};
+    if (is_lan_port(link)) {
+        shown.role = "lan port";
+        for (const auto hook : datapath::kHooks)
+            if (hooks_.state(programs_, hook, link.index) != State::absent)
+                if (auto ok = hooks_.detach(hook, link.index); !ok)
+                    return ok;
+        return gate_.set_link(link.index, PENSTOCK_LINK_LAN, l2.value_or(0)); // for the witness
+    }
     // The program first: with the role alone unknown it passes nothing.
     const auto hooks = role == PENSTOCK_LINK_LAN      ? std::vector{Hook::lan_ingress, Hook::lan_egress}
                        : role == PENSTOCK_LINK_TUNNEL ? std::vector<Hook>{}

@@ -1,6 +1,7 @@
 #include "agent/core/policy_manager.hpp"
 
 #include "agent/base/file.hpp"
+#include "agent/core/policy_fit.hpp"
 #include "policy/not_yet.hpp"
 
 #include <algorithm>
@@ -103,10 +104,11 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
     const auto now = policy::now();
     const auto compiled = policy::compile(policy, now);
     candidate.schedule = {.compiled_at = now, .next_change = compiled.next_change};
-    if (compiled.devices.size() > config_.device_capacity)
-        return fail("the policy has " + std::to_string(compiled.devices.size()) + " devices, but [policy] devices in " +
-                    config_.file.string() + " allows " + std::to_string(config_.device_capacity) +
-                    "; raise it and restart");
+    const auto own = net::list_addresses();
+    if (!own)
+        return tl::unexpected(own.error());
+    if (auto ok = check_fit(policy, compiled, config_, *own); !ok)
+        return ok;
     std::set<std::uint32_t> taken;
     for (const auto& device : compiled.devices)
         if (const auto kept = slots_.find(device.mac); kept != slots_.end())
@@ -266,8 +268,12 @@ void PolicyManager::pushed(const Push& push) {
 }
 
 void PolicyManager::check_expiry() {
-    if (!in_force_ || policy::now() < in_force_->verified->policy.expires)
+    if (!in_force_)
         return;
+    if (policy::now() < in_force_->verified->policy.expires) {
+        come_back(); // the clock was wrong for a while
+        return;
+    }
     if (!expired_)
         events_.add(log::Level::error, "policy_expired",
                     {{"version", in_force_->verified->policy.version},
@@ -285,6 +291,18 @@ void PolicyManager::check_circumstances() {
         (!in_force_->schedule.due(policy::now()) &&
          !interfaces_changed(in_force_->verified->policy, in_force_->interfaces)))
         return;
+    compile_again(in_force_->verified->digest);
+}
+
+void PolicyManager::come_back() {
+    if (expired_ && locked_ && !switching_ && !locking_)
+        compile_again(""); // of what the lock left
+    else if (!locked_ && !locking_)
+        expired_ = false;
+}
+
+// in_tables: the digest that the tables must still have by then.
+void PolicyManager::compile_again(const std::string& in_tables) {
     struct Switch {
         std::shared_ptr<Candidate> candidate = std::make_shared<Candidate>();
         bool done = false;
@@ -293,8 +311,8 @@ void PolicyManager::check_circumstances() {
     switching_ = true;
     auto job = std::make_shared<Switch>();
     job->candidate->verified = in_force_->verified;
-    const auto work = [this, job] {
-        if (digest_in_tables_ != job->candidate->verified->digest)
+    const auto work = [this, job, in_tables] {
+        if (digest_in_tables_ != in_tables)
             return;
         job->status = fill_tables(*job->candidate);
         if (job->status)
@@ -302,13 +320,16 @@ void PolicyManager::check_circumstances() {
         if (job->status)
             job->status = store_.commit();
         job->done = job->status.has_value();
-        if (job->done)
+        if (job->done) {
+            digest_in_tables_ = job->candidate->verified->digest;
             (void)store_.retire(); // as in put_in_force()
+        }
     };
     worker_.post(work, [this, job] {
         switching_ = false;
         if (job->done) {
             in_force_ = job->candidate;
+            expired_ = locked_ = false;
             events_.add(log::Level::info, "policy_compiled_again",
                         {{"version", in_force_->verified->policy.version}, {"generation", store_.generation()}});
         } else if (!job->status) { // rights that should have ended must not go on

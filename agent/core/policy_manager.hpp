@@ -83,6 +83,8 @@ private:
 
     void pushed(const Push& push);
     void take(std::shared_ptr<Candidate> candidate);
+    void compile_again(const std::string& in_tables);
+    void come_back();
     Status refuse_stored(const std::string& name, const std::string& why);
 
     const Config& config_;

@@ -8,14 +8,15 @@
 namespace penstock::core {
 namespace {
 
-// Offsets from Config::rule_priority. Ours stand before `local`, so that an uplink address cannot make a service's
-// local.
-constexpr std::uint32_t kEncrypted = 0; // what the agent itself sends: the main tables
-constexpr std::uint32_t kFromDevices = 1;
-constexpr std::uint32_t kToTunnels = 2;
-constexpr std::uint32_t kToTunnelsFromElsewhere = 3; // an uplink must not send into a tunnel as if it were a device
-constexpr std::uint32_t kLocal = 4;                  // a copy of the kernel's rule 0, which is then taken away
+// Offsets from Config::rule_priority. Ours stand before `local`, so that an uplink address cannot make a service's or a
+// device's local.
+constexpr std::uint32_t kEncrypted = 0;   // what the agent itself sends: the main tables
+constexpr std::uint32_t kFromDevices = 1; // what layer 1 has seen, and marked
+constexpr std::uint32_t kUnseen = 2;      // of a LAN: layer 1 is not there
+constexpr std::uint32_t kToTunnels = 3;
+constexpr std::uint32_t kToTunnelsFromElsewhere = 4; // an uplink must not send into a tunnel as if it were a device
 constexpr std::uint32_t kToDevices = 5;              // a LAN that is down must not make the default route theirs
+constexpr std::uint32_t kLocal = 6;                  // a copy of the kernel's rule 0, which is then taken away
 
 net::Rule lookup(int family, std::uint32_t priority, std::uint32_t table) {
     net::Rule rule;
@@ -109,7 +110,12 @@ std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks
         for (const auto& name : config.lan) {
             auto rule = lookup(family, config.rule_priority + kFromDevices, config.table);
             rule.iif = name;
+            rule.fwmark = {marks.device, marks.mask};
             rules.push_back(rule);
+            auto unseen = lookup(family, config.rule_priority + kUnseen, 0);
+            unseen.iif = name;
+            unseen.action = net::Rule::Action::unreachable;
+            rules.push_back(unseen);
         }
         for (const auto& tunnel : config.tunnels)
             for (const auto& network : tunnel.remote_networks)
@@ -123,13 +129,13 @@ std::vector<net::Rule> desired_rules(const Config& config, const datapath::Marks
                     others.action = net::Rule::Action::unreachable;
                     rules.push_back(others);
                 }
-        rules.push_back(lookup(family, config.rule_priority + kLocal, net::kLocalTable));
         for (const auto& network : config.device_networks())
             if (network.address.family == family) {
                 auto rule = lookup(family, config.rule_priority + kToDevices, config.table);
                 rule.to = network;
                 rules.push_back(rule);
             }
+        rules.push_back(lookup(family, config.rule_priority + kLocal, net::kLocalTable));
     }
     return rules;
 }

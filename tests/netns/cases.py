@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import between_devices
 import booting
 import healing
+import lans
 import layers
 import mtu
 import recovery
@@ -25,7 +25,7 @@ from lab.witness import Judge
 from latch import a_frame_in_clear_latches_the_gate, clearing_the_witness_puts_no_released_gate_up
 from quickstarts import quickstarts_at_once
 from services import essentials_work_for_their_owner_only
-from uplink import forged_frames_from_the_uplink_reach_nobody
+from uplink import addresses_given_by_a_rogue, forged_frames_from_the_uplink_reach_nobody, fragments_made_anew_are_nobodys
 
 RESIDENT_LIMIT_KIB = 20 * 1024
 CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_BPF = 10, 12, 39
@@ -213,6 +213,8 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "rekey_loses_nothing": rekey_loses_nothing,
     "nothing_comes_in_but_from_the_tunnel": nothing_comes_in_but_from_the_tunnel,
     "forged_frames_from_the_uplink_reach_nobody": forged_frames_from_the_uplink_reach_nobody,
+    "fragments_made_anew_are_nobodys": fragments_made_anew_are_nobodys,
+    "addresses_given_by_a_rogue": addresses_given_by_a_rogue,
     "essentials_work_for_their_owner_only": essentials_work_for_their_owner_only,
     "a_frame_in_clear_latches_the_gate": a_frame_in_clear_latches_the_gate,
     "clearing_the_witness_puts_no_released_gate_up": clearing_the_witness_puts_no_released_gate_up,
@@ -223,7 +225,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "bad_bundles_refused": as_case(scenes.bad_bundles),
     **healing.CASES,
     **layers.CASES,
-    **between_devices.CASES,
+    **lans.CASES,
     **booting.CASES,
     **mtu.CASES,
     **recovery.CASES,

@@ -1,7 +1,7 @@
 """Each of the layers 1 to 4 alone: the other three taken away from outside, with penstockd stopped, and the wire stays clean.
 
 Stopped, not dead: nothing heals. Afterwards penstockd goes on and puts everything back, which is looked at too.
-Layer 1 passes what a tunnel that is up covers, and in kernel ESP so does layer 2: alone they are asked with the tunnel down.
+Layer 1 passes what a tunnel that is up covers: alone it is asked with the tunnel down.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ def layer_1_alone(stage: Stage) -> None:
 
 
 def layer_2_alone(stage: Stage) -> None:
-    """The table of our own without programs and XFRM."""
-    _alone(stage, 2, tunnel_up=not stage.lab.kernel_esp)
+    """The table of our own without programs and XFRM: what layer 1 has not marked has no way."""
+    _alone(stage, 2, tunnel_up=True)
+    _alone(stage, 2, tunnel_up=False)
 
 
 def layer_3_alone(stage: Stage) -> None:

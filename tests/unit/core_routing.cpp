@@ -117,7 +117,17 @@ BOOST_AUTO_TEST_CASE(every_rule_stands_before_what_the_kernel_would_do) {
     std::uint32_t last = 0;
     for (const auto& rule : rules)
         last = std::max(last, rule.priority);
-    BOOST_TEST(last == config.rule_priority + 5U);
+    BOOST_TEST(last == config.rule_priority + 6U);
+    for (const int family : {AF_INET, AF_INET6}) // without layer 1's mark there is no way from a LAN
+        for (const auto& lan : config.lan) {
+            const auto of_lan = [&](const net::Rule& rule) { return rule.family == family && rule.iif == lan; };
+            const auto first = std::ranges::find_if(rules, of_lan);
+            BOOST_REQUIRE(first != rules.end() && first->fwmark);
+            BOOST_TEST(first->fwmark->first == kMarks.device);
+            BOOST_TEST(std::ranges::count_if(rules, [&](const net::Rule& rule) {
+                           return of_lan(rule) && !rule.fwmark && rule.action == net::Rule::Action::unreachable;
+                       }) == 1);
+        }
     for (const auto& devices : config.device_networks())
         BOOST_TEST(std::ranges::count_if(rules, [&](const net::Rule& rule) {
                        return rule.to == devices && !rule.iif && rule.table == config.table;

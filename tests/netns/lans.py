@@ -1,7 +1,8 @@
-"""From device to device through the gateway, and devices that are believed on one LAN alone."""
+"""LANs: from device to device through the gateway, devices that are believed on one LAN alone, two LANs, a bridge as LAN."""
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from expect import must
 from lab import probe
 from lab import topology as net
 from lab.probe import ANSWERED, Target
-from lab.stage import READINGS4, Stage
+from lab.stage import READINGS4, READINGS6, VIDEO4, Stage
 from lab.system import Channel, Child, wait_until
 from lab.topology import BULB, CAMERA, THERMOSTAT, Device
 
@@ -115,33 +116,69 @@ def believed_on_one_lan_alone(stage: Stage) -> None:
     stage.push_base()
 
 
-def two_lans(stage: Stage) -> None:
-    """Two LANs with one link-local address, as VLANs of one card have: the gate closes, stays closed, and nothing is put back again and again."""
-    stage.open()
-    lab, agent, gateway = stage.lab, stage.lab.agent, stage.lab.topology.gateway
+@contextmanager
+def _lan_interfaces(stage: Stage, *names: str) -> Iterator[None]:
+    """The agent anew with these LANs; afterwards with the lab's own again."""
+    agent = stage.lab.agent
     configuration = agent.etc / "penstock.toml"
     before = configuration.read_text(encoding="utf-8")
-    gateway.ip(f"link add lan1 address {net.GATEWAY_LAN_MAC} type veth peer name lan1-far\nlink set lan1-far up\nlink set lan1 up")
+    configuration.write_text(before.replace('["lan0"]', json.dumps(names)), encoding="utf-8")
+    agent.stop()
+    agent.start()
     try:
-        configuration.write_text(before.replace('["lan0"]', '["lan0", "lan1"]'), encoding="utf-8")
-        agent.stop()
-        agent.start()
-        must(wait_until(lambda: agent.json("status")["gate"]["state"] == "closed", 8 * lab.slowness), f"{agent.json('status')['gate']}")
-        time.sleep(4)  # rounds of comparing; a fight would be recognised
-        gate = agent.json("status")["gate"]
-        must(gate["state"] == "closed", f"after four rounds: {gate}")
-        stage.open()
-        answer = probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, 3 * lab.slowness)
-        must(answer.result == ANSWERED, f"{answer.result} with two LANs")
+        yield
     finally:
-        gateway.ip("link del lan1")
         configuration.write_text(before, encoding="utf-8")
         agent.stop()
         agent.start()
+
+
+def _stays_closed_and_carries(stage: Stage) -> None:
+    lab, agent = stage.lab, stage.lab.agent
+    must(wait_until(lambda: agent.json("status")["gate"]["state"] == "closed", 8 * lab.slowness), f"{agent.json('status')['gate']}")
+    time.sleep(4)  # rounds of comparing; a fight would be recognised
+    gate = agent.json("status")["gate"]
+    must(gate["state"] == "closed", f"after four rounds: {gate}")
+    stage.open()
+    for target in (READINGS4, READINGS6):
+        answer = probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, 3 * lab.slowness)
+        must(answer.result == ANSWERED, f"{target}: {answer.result}")
+
+
+def two_lans(stage: Stage) -> None:
+    """Two LANs with one link-local address, as VLANs of one card have: the gate stays closed, nothing is put back again and again."""
+    stage.open()
+    gateway = stage.lab.topology.gateway
+    gateway.ip(f"link add lan1 address {net.GATEWAY_LAN_MAC} type veth peer name lan1-far\nlink set lan1-far up\nlink set lan1 up")
+    try:
+        with _lan_interfaces(stage, "lan0", "lan1"):
+            _stays_closed_and_carries(stage)
+    finally:
+        gateway.ip("link del lan1")
+
+
+def a_bridge_as_lan(stage: Stage) -> None:
+    """The LAN is a bridge, the devices hang on its ports: they are judged once, on the bridge."""
+    stage.open()
+    lab, gateway = stage.lab, stage.lab.topology.gateway
+    gateway.ip(f"link add br0 address {net.GATEWAY_LAN_MAC} type bridge\naddr flush dev lan0\nlink set lan0 master br0\nlink set br0 up\n"
+               f"addr add {net.GATEWAY_LAN4}/24 dev br0\naddr add {net.GATEWAY_LAN6}/64 dev br0 nodad")
+    try:
+        with _lan_interfaces(stage, "br0"):
+            place = lab.watch()
+            _stays_closed_and_carries(stage)
+            roles = {one["name"]: one["role"] for one in lab.agent.json("status")["gate"]["interfaces"]}
+            must(roles["br0"] == "lan" and roles["lan0"] == "lan port", f"{roles}")
+            must(probe.ask(lab.topology.of(THERMOSTAT), VIDEO4, lab.marker, stage.refusal).result != ANSWERED, "what policy forbids is answered")
+            must(not lab.since(place).clear, str(lab.since(place)))
+            gateway.ip(f"link set lan0 nomaster\nlink del br0\naddr add {net.GATEWAY_LAN4}/24 dev lan0\naddr add {net.GATEWAY_LAN6}/64 dev lan0 nodad")
+    finally:
+        gateway.ip("link del br0", check=False)
 
 
 CASES: dict[str, Callable[[Stage], None]] = {
     "device_to_device": device_to_device,
     "believed_on_one_lan_alone": believed_on_one_lan_alone,
     "two_lans": two_lans,
+    "a_bridge_as_lan": a_bridge_as_lan,
 }
