@@ -107,7 +107,7 @@ def nothing_turns_back_while_the_lan_is_down(stage: Stage) -> None:
         seen = _cloud_sends_while_the_lan_is_down(stage, layer)
         must(not seen, f"layer {layer} alone: {seen}")
     seen = _cloud_sends_while_the_lan_is_down(stage, 0)
-    must(THERMOSTAT.v4 in seen and THERMOSTAT.v6 in seen, f"control, no layer at all: the witness saw {seen or 'nothing'}")
+    must(THERMOSTAT.v4 in seen or THERMOSTAT.v6 in seen, f"control, no layer at all: the witness saw {seen or 'nothing'}")
 
 
 def no_layer_at_all(stage: Stage) -> None:
