@@ -135,7 +135,7 @@ def no_common_ike_proposal(desk: Desk) -> None:
 
 
 def no_common_esp_proposal(desk: Desk) -> None:
-    with _no_tunnel(desk, "dpd = 30", 'dpd = 30\nesp_proposal = "aes256gcm8-ecp256"', "accepts none of our algorithms"):
+    with _no_tunnel(desk, "dpd = 30", 'dpd = 30\nesp_proposal = "chacha20poly1305-ecp256"', "accepts none of our algorithms"):
         pass
 
 
