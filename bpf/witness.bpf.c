@@ -261,6 +261,13 @@ INLINE void latch_gate(const struct frame* f, const struct packet* p) {
     first->forwarded = f->forwarded;
 }
 
+/* What a kernel says of its own addresses on a link, and no data: ARP, IGMP, MLD, neighbour discovery. Where it is no
+ * uplink, the gateway may have one beside the devices: of a bridge that becomes their LAN. */
+INLINE int is_of_the_link(const struct packet* p) {
+    return p->ethertype == ETH_P_ARP || p->proto == IPPROTO_IGMP || p->proto == IPPROTO_HOPOPTS ||
+           (p->proto == IPPROTO_ICMPV6 && p->icmp_type >= ND_ROUTER_SOLICIT && p->icmp_type <= ND_NEIGHBOR_ADVERT);
+}
+
 SEC("tp_btf/net_dev_start_xmit")
 int witness(__u64* ctx) {
     const struct sk_buff* skb = (const void*)ctx[0];
@@ -282,8 +289,7 @@ int witness(__u64* ctx) {
     f.data = skb->data;
     f.length = skb->len - skb->data_len;
     kind = judge(&f, dev->type, &p);
-    /* On what is no uplink the gateway may have an address beside the devices, of a bridge that becomes their LAN. */
-    if (kind == PENSTOCK_SEEN_CLEAR && !f.uplink && !f.forwarded)
+    if (kind == PENSTOCK_SEEN_CLEAR && !f.uplink && !f.forwarded && is_of_the_link(&p))
         kind = PENSTOCK_SEEN_HOST;
     count = bpf_map_lookup_elem(&witness_counts, &kind);
     if (count)

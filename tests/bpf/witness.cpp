@@ -146,7 +146,9 @@ BOOST_AUTO_TEST_CASE(sees_pppoe) {
 BOOST_AUTO_TEST_CASE(looks_at_its_own_namespace_and_the_uplinks_side_only) {
     Watched gateway;
     const Bytes clear = kOut / IPv4{} / Tcp{};
-    BOOST_TEST(gateway.see(clear, "other0") == "clear"); // an interface nobody registered
+    BOOST_TEST(gateway.see(clear, "other0") == "clear");       // an interface nobody registered
+    BOOST_TEST(gateway.see(kOut / Arp{}, "other0") == "host"); // where the gateway may have such an address
+    BOOST_TEST(gateway.see(kOut / Arp{}) == "clear");
     BOOST_TEST(gateway.see(clear, "lan0") == "nothing");
     BOOST_TEST(gateway.see(clear, "tun0") == "nothing");
     must(gateway.witness.look_away());
