@@ -156,7 +156,10 @@ Status Hooks::attach_tcx(int program, Hook hook, int ifindex) {
     auto link = create_tcx_link(program, ifindex, is_ingress(hook));
     if (!link)
         return fail_errno("tcx");
-    return pin_tcx(std::move(link), hook, ifindex);
+    if (auto ok = pin_tcx(std::move(link), hook, ifindex); !ok)
+        return ok;
+    detach_others_of_name(ifindex, is_ingress(hook), hook_name(hook), first_tcx_program(hook, ifindex));
+    return {};
 }
 
 // By renaming: there is no moment in which our death would take the program away.

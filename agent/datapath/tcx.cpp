@@ -1,7 +1,9 @@
 #include "agent/datapath/tcx.hpp"
 
 #include <algorithm>
+#include <bpf/bpf.h>
 #include <cerrno>
+#include <cstring>
 #include <linux/bpf.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -40,13 +42,17 @@ struct Query {
     std::uint64_t revision;
 };
 
-// 0, or the errno.
-int query(int ifindex, bool ingress, std::vector<std::uint32_t>& ids) {
+// 0, or the errno. links: as many as ids, or null.
+int query(int ifindex, bool ingress, std::vector<std::uint32_t>& ids, std::vector<std::uint32_t>* links = nullptr) {
     Query attr{};
     attr.target_ifindex = static_cast<std::uint32_t>(ifindex);
     attr.attach_type = ingress ? kIngress : kEgress;
     attr.prog_ids = reinterpret_cast<std::uintptr_t>(ids.data());
     attr.count = static_cast<std::uint32_t>(ids.size());
+    if (links != nullptr) {
+        links->assign(ids.size(), 0);
+        attr.link_ids = reinterpret_cast<std::uintptr_t>(links->data());
+    }
     const int error = syscall(SYS_bpf, BPF_PROG_QUERY, &attr, sizeof attr) == 0 ? 0 : errno;
     ids.resize(error == 0 ? std::min<std::size_t>(attr.count, ids.size()) : error == ENOSPC ? ids.size() : 0);
     return error;
@@ -70,6 +76,22 @@ Result<std::vector<std::uint32_t>> tcx_programs(int ifindex, bool ingress) {
     if (error != 0 && error != ENOSPC && error != ENOENT && error != EINVAL)
         return fail_errno("cannot ask which programs run on interface " + std::to_string(ifindex), error);
     return ids;
+}
+
+void detach_others_of_name(int ifindex, bool ingress, const char* name, std::uint32_t kept) {
+    std::vector<std::uint32_t> programs(kMostPrograms), links;
+    if (query(ifindex, ingress, programs, &links) != 0)
+        return;
+    for (std::size_t i = 0; i < programs.size(); i++) {
+        const Fd program(bpf_prog_get_fd_by_id(programs[i]));
+        bpf_prog_info info{};
+        std::uint32_t length = sizeof info;
+        if (programs[i] == kept || links[i] == 0 || !program ||
+            bpf_obj_get_info_by_fd(program.get(), &info, &length) != 0 || std::strcmp(info.name, name) != 0)
+            continue;
+        if (const Fd link(bpf_link_get_fd_by_id(links[i])); link)
+            (void)bpf_link_detach(link.get()); // one that is gone already is what we want
+    }
 }
 
 Fd create_tcx_link(int program, int ifindex, bool ingress) {

