@@ -1,4 +1,6 @@
-"""VLAN, bridge, bond and raw-IP carriers: other ethertypes, no Ethernet header (review)."""
+"""VLAN, bridge, bond and raw-IP carriers: other ethertypes, no Ethernet header.
+
+A program that reads every frame as Ethernet and IP sees neither the inner packet nor, without the header, the right bytes."""
 
 from __future__ import annotations
 
