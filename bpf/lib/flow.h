@@ -92,14 +92,20 @@ INLINE void* flow_tags(__u32 slot, int six) {
 
     if (!six) {
         base = bpf_map_lookup_elem(&device_state, &slot);
-        return base ? base + sizeof(struct penstock_device_state) : NULL;
+        if (!base)
+            return NULL;
+        CHECKED(base);
+        return base + sizeof(struct penstock_device_state);
     }
     {
         __u32 zero = 0;
         void* table = bpf_map_lookup_elem(&flows_ipv6, &zero);
 
         base = table ? bpf_map_lookup_elem(table, &slot) : NULL;
-        return base ? base + sizeof(struct penstock_flows6) : NULL;
+        if (!base)
+            return NULL;
+        CHECKED(base);
+        return base + sizeof(struct penstock_flows6);
     }
 }
 

@@ -27,9 +27,6 @@ INLINE void* policy_of(__u32 generation) {
 
 INLINE const struct penstock_cell* cell_of(void* table, __u32 index) { return bpf_map_lookup_elem(table, &index); }
 
-/* After a look for NULL: clang shall not add an offset before it, which the verifier refuses. */
-#define CHECKED(pointer) asm volatile("" : "+r"(pointer))
-
 /* Place in the hash table of addresses, or -1. Global, so that the verifier walks it once. */
 __weak __noinline int address_place(__u32 generation, const struct penstock_addr* address) {
     void* table = policy_of(generation);
