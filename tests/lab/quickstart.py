@@ -20,8 +20,9 @@ from lab.agent import require_built  # noqa: E402
 from lab.lab import Lab  # noqa: E402
 from lab.scenes import SCENES  # noqa: E402
 from lab.stage import Stage  # noqa: E402
-from lab.system import LabError  # noqa: E402
+from lab.system import LabError, wait_until  # noqa: E402
 
+KEEPER = "keeper.pid"  # of a kept lab, in its folder: the process that it belongs to
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -29,7 +30,7 @@ def try_next(lab: Lab) -> str:
     agent, gateway = lab.agent, lab.topology.gateway.name
     device = lab.topology.of(topology.THERMOSTAT).name
     return f"""
-The lab {lab.id} stays up. Try:
+The lab {lab.id} stays up. Its rule book and keys: {lab.directory}/bundles (base.yaml; policy-a.pem and policy-b.pem must both sign). Try:
   export PENSTOCK_SOCKET={agent.run_dir}/control.sock PATH={agent.binaries}:$PATH
   penstock status
   penstock devices
@@ -75,6 +76,7 @@ def keep_running(lab: Lab, arguments: argparse.Namespace, report_to: int) -> Non
         good = show(lab, arguments)
         print(try_next(lab), flush=True)
         os.setsid()
+        (lab.directory / KEEPER).write_text(f"{os.getpid()}\n", encoding="ascii")
         silent = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(silent, fd)
@@ -82,6 +84,25 @@ def keep_running(lab: Lab, arguments: argparse.Namespace, report_to: int) -> Non
         os.close(report_to)
         while lab.directory.exists():
             time.sleep(0.5)
+
+
+def take_down(lab_id: str) -> int:
+    """Ends the lab's own process, whose janitor cleans up where the lab lives, which may be another mount namespace; then what is left."""
+    folder = labs.LABS / lab_id
+    if not folder.is_dir():
+        kept = ", ".join(sorted(path.name for path in labs.LABS.glob("*"))) or "none"
+        print(f"quickstart: there is no lab {lab_id}; kept are: {kept}", file=sys.stderr)
+        return 1
+    try:
+        os.kill(int((folder / KEEPER).read_text(encoding="ascii")), signal.SIGKILL)
+        wait_until(lambda: not folder.exists(), 15, 0.1)
+    except (OSError, ValueError):
+        pass  # it ended by itself, or was never kept
+    labs.take_down(lab_id)
+    if labs.gone(lab_id):
+        return 0
+    print(f"quickstart: something of lab {lab_id} is still there, under {folder} or in /run/netns; try again", file=sys.stderr)
+    return 1
 
 
 def main() -> int:
@@ -93,8 +114,7 @@ def main() -> int:
     arguments = parser.parse_args()
     topology.require_root()
     if arguments.down:
-        labs.take_down(arguments.down)
-        return 0 if labs.gone(arguments.down) else 1
+        return take_down(arguments.down)
     require_built(arguments.build)
     lab = Lab(arguments.build.resolve())
     if not arguments.keep:
