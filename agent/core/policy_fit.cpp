@@ -29,15 +29,17 @@ Status check_addresses(const policy::Policy& policy, const policy::CompiledPolic
     const auto networks = config.device_networks();
     for (std::size_t i = 0; i < compiled.devices.size(); i++)
         for (const auto& address : compiled.devices[i].addresses) {
-            const auto who = policy.cite(policy.devices[i].at) + ": devices." + compiled.devices[i].name +
-                             ": address " + address.str() + " is ";
+            const auto who = [&] {
+                return policy.cite(policy.devices[i].at) + ": devices." + compiled.devices[i].name + ": address " +
+                       address.str() + " is ";
+            };
             if (std::ranges::none_of(networks, [&](const IpPrefix& network) { return network.contains(address); }))
-                return fail(who + "in none of the tunnels' local_networks (" + names(networks) + ") in " +
+                return fail(who() + "in none of the tunnels' local_networks (" + names(networks) + ") in " +
                             config.file.string() + "; correct the one or the other");
             if (std::ranges::find(own, address, &net::Address::address) != own.end())
-                return fail(who + "this gateway's own; give the device another");
+                return fail(who() + "this gateway's own; give the device another");
             if (std::ranges::find(config.tunnels, address, &TunnelConfig::peer) != config.tunnels.end())
-                return fail(who + "the peer of a tunnel; give the device another");
+                return fail(who() + "the peer of a tunnel; give the device another");
         }
     return {};
 }

@@ -50,6 +50,9 @@ Result<std::unique_ptr<Gateway>> Gateway::make(const std::filesystem::path& fold
                     .device_capacity = devices,
                     .state = folder / "state",
                     .bpffs = folder / "bpf" / "penstock"};
+    core::TunnelConfig tunnel; // the devices have to be behind one
+    tunnel.local_networks = {{must_parse("10.0.0.0"), 10}, {must_parse("fd20::"), 64}};
+    out->config_.tunnels = {tunnel};
     if (auto ok = write_file_atomically(out->config_.root, root); !ok)
         return tl::unexpected(ok.error());
     auto loop = EventLoop::make();
