@@ -25,14 +25,17 @@ INLINE int came_from(struct __sk_buff* ctx) {
     return -1;
 }
 
-/* An IPv6 packet with an extension header: behind one, a Fragment header may be. */
+/* An IPv6 packet with an extension header, behind which a Fragment header may be: all that ip6_fragment() copies. To a
+ * group only the kernel itself speaks with one (MLD). */
 INLINE int is_ipv6_fragment(struct __sk_buff* ctx) {
-    __u8 next;
+    __u8 next, to;
 
     if (ctx->protocol != bpf_htons(ETH_P_IPV6))
         return 0;
     if (bpf_skb_load_bytes(ctx, ETH_HLEN + offsetof(struct ipv6hdr, nexthdr), &next, sizeof(next)) < 0)
         return 1;
+    if (next == IPPROTO_HOPOPTS)
+        return bpf_skb_load_bytes(ctx, ETH_HLEN + offsetof(struct ipv6hdr, daddr), &to, 1) < 0 || to != 0xff;
     return next == IPPROTO_FRAGMENT || next == IPPROTO_DSTOPTS || next == IPPROTO_ROUTING;
 }
 

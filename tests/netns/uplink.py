@@ -17,6 +17,7 @@ from lab.topology import (CAMERA, GATEWAY_LAN4, GATEWAY_LAN_MAC, ISP4, ISP_MAC, 
 
 _CLOSED_PORT = 9999
 _EACH = 5
+_HOP_BY_HOP, _DESTINATION = 0, 60  # extension headers of IPv6
 
 
 def _echo(source: str, destination: str, data: bytes) -> bytes:
@@ -78,12 +79,13 @@ def forged_frames_from_the_uplink_reach_nobody(stage: Stage) -> None:
         must(probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, 2 * lab.slowness).result == probe.ANSWERED, "no traffic afterwards")
 
 
-def _odd_fragments(source: str, destination: str, data: bytes) -> list[bytes]:
-    """IPv6 packets that a gateway which reassembles must cut in another way than they came: the first piece has a long header."""
+def _odd_fragments(header: int, source: str, destination: str, data: bytes) -> list[bytes]:
+    """IPv6 packets that a gateway which reassembles must cut in another way than they came: the first piece has a long header, of
+    an option that whoever does not know it skips."""
     datagram = frames.udp(source, destination, 7, _CLOSED_PORT, data)
-    options = struct.pack("!BBBB", 44, 31, 1, 252) + bytes(252)
+    options = struct.pack("!BBBB", 44, 31, 0x1E, 252) + bytes(252)
     packets, cut = [], 256
-    packets.append(ipv6(source, destination, 60, options + struct.pack("!BBHI", UDP, 0, 1, 77) + datagram[:cut]))
+    packets.append(ipv6(source, destination, header, options + struct.pack("!BBHI", UDP, 0, 1, 77) + datagram[:cut]))
     while cut < len(datagram):
         piece = datagram[cut:cut + 1000]
         more = 1 if cut + len(piece) < len(datagram) else 0
@@ -101,8 +103,8 @@ def fragments_made_anew_are_nobodys(stage: Stage) -> None:
         setup=gateway.enter)
     try:
         with lab.topology.cloud.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
-            for _ in range(_EACH):
-                for packet in _odd_fragments(TELEMETRY6, THERMOSTAT.v6, lab.marker * 130):
+            for header in (_HOP_BY_HOP, _DESTINATION) * _EACH:
+                for packet in _odd_fragments(header, TELEMETRY6, THERMOSTAT.v6, lab.marker * 130):
                     sock.sendto(packet, (THERMOSTAT.v6, 0))
                 time.sleep(0.02)
         time.sleep(0.3 * lab.slowness)
