@@ -104,9 +104,17 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
     const auto now = policy::now();
     const auto compiled = policy::compile(policy, now);
     candidate.schedule = {.compiled_at = now, .next_change = compiled.next_change};
-    const auto own = net::list_addresses();
+    auto own = net::list_addresses();
     if (!own)
         return tl::unexpected(own.error());
+    const auto links = net::list_links();
+    if (!links)
+        return tl::unexpected(links.error());
+    // On the LAN: what somebody gives to an uplink must not take a policy out of force.
+    std::erase_if(*own, [&](const net::Address& address) {
+        const auto link = std::ranges::find(*links, address.ifindex, &net::Link::index);
+        return link == links->end() || std::ranges::find(config_.lan, link->name) == config_.lan.end();
+    });
     if (auto ok = check_fit(policy, compiled, config_, *own); !ok)
         return ok;
     std::set<std::uint32_t> taken;
@@ -135,9 +143,6 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
             shown.addresses.push_back(address.str());
         candidate.devices.push_back(std::move(shown));
     }
-    const auto links = net::list_links();
-    if (!links)
-        return tl::unexpected(links.error());
     candidate.interfaces = interfaces_of(policy, *links);
     candidate.tables = to_tables(compiled, slots, candidate.interfaces);
     return {};
