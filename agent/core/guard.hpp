@@ -120,7 +120,6 @@ private:
     std::string problem_ = "not armed yet";
     std::string witness_problem_;
     std::string address_problem_;
-    bool replace_witness_ = true;
     bool latch_told_ = false;
     std::optional<std::chrono::steady_clock::time_point> stood_since_; // all layers, without a break
 };

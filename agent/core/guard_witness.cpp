@@ -19,7 +19,6 @@ void Guard::attach_witness() {
     else if (problem != witness_problem_)
         events_.add(log::Level::error, "witness_problem", {{"why", problem}});
     witness_problem_ = problem;
-    replace_witness_ = !done;
 }
 
 // It looks once the layers have stood for a while: what was on its way before them is no leak of theirs. Its own
@@ -27,7 +26,7 @@ void Guard::attach_witness() {
 Status Guard::put_up_witness(bool layers_stand) {
     if (!witness_.absent().empty())
         return {};
-    if (replace_witness_ || !witness_.attached())
+    if (!witness_.attached())
         attach_witness();
     const auto now = std::chrono::steady_clock::now();
     if (!layers_stand)

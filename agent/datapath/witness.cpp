@@ -49,12 +49,13 @@ Result<Witness> Witness::make(const Programs& programs, const std::filesystem::p
 }
 
 Status Witness::attach() {
-    Fd link(bpf_raw_tracepoint_open(nullptr, program_.get()));
-    if (!link)
+    if (!link_)
+        link_.reset(bpf_raw_tracepoint_open(nullptr, program_.get()));
+    if (!link_)
         return fail_errno("cannot attach the witness");
     std::error_code error;
     std::filesystem::remove(pin_, error); // a predecessor's, which saw until now
-    if (bpf_obj_pin(link.get(), pin_.c_str()) != 0)
+    if (bpf_obj_pin(link_.get(), pin_.c_str()) != 0)
         return fail_errno("cannot pin " + pin_.string());
     return {};
 }
@@ -68,6 +69,7 @@ bool Witness::attached() const {
 }
 
 Status Witness::detach() {
+    link_.reset();
     std::error_code error;
     std::filesystem::remove(pin_, error);
     if (error)

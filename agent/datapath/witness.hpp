@@ -51,6 +51,7 @@ private:
     TypedMap<std::uint32_t, std::uint32_t> gate_;
     TypedMap<std::uint32_t, penstock_sighting> first_;
     Fd program_, counts_;
+    Fd link_; // held: before Linux 6.10 a program can be attached once, so a pin that is lost is made again from this
     std::filesystem::path pin_;
     std::string absent_;
 };

@@ -51,9 +51,13 @@ def remove_routing(gateway: Namespace) -> None:
 
 
 def remove_xfrm(gateway: Namespace, keep_sas: bool = False) -> None:
-    """No policy, no SA, and everything accepted by default. With the SAs kept, what comes out of a tunnel still does."""
+    """No policy, no SA, and everything accepted by default. With the SAs kept, what comes out of a tunnel still is forwarded:
+    the kernel does that only where a policy expects it (XfrmInNoPols), so there is one."""
     gateway.ip("xfrm policy flush" + ("" if keep_sas else "\nxfrm state flush"), check=False)
     gateway.ip("xfrm policy setdefault in accept fwd accept out accept", check=False)
+    if keep_sas:
+        for anywhere in ("0.0.0.0/0", "::/0"):
+            gateway.ip(f"xfrm policy add src {anywhere} dst {anywhere} dir fwd tmpl proto esp mode tunnel level use")
 
 
 def remove_every_layer(lab: Lab) -> int:

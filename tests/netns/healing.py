@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -188,13 +189,16 @@ def two_managers_fight(stage: Stage) -> None:
 
 
 def what_cannot_be_repaired_stops_forwarding(stage: Stage) -> None:
-    """bpffs unmounted under the agent, a stranger's rule before ours: forwarding off, status red; heals when the cause is gone."""
+    """bpffs unmounted under the agent, a stranger's rule before ours: forwarding off, status red; heals when the cause is gone.
+    All that was pinned in the old bpffs lives on meanwhile, as somebody (here: this case) still holds it."""
     stage.open()
     lab, gateway, agent = stage.lab, stage.lab.topology.gateway, stage.lab.agent
 
     def broken() -> bool:
         return agent.json("status")["gate"]["state"] == "problem" and _sysctl(gateway, "ipv4/conf/lan0/forwarding") == "0"
 
+    had_witness = agent.json("status")["gate"]["witness"]["state"] != "absent"
+    old_bpffs = os.open(agent.bpffs, os.O_RDONLY)
     place = lab.watch()
     for name, tear, mend in (("bpffs unmounted", lambda: umount(str(agent.bpffs)), lambda: mount("bpf", str(agent.bpffs), "bpf")),
                              ("a rule before ours", lambda: _ip(gateway, "rule", "add", "pref", "5", "from", "10.20.0.0/24", "lookup", "main"),
@@ -208,6 +212,9 @@ def what_cannot_be_repaired_stops_forwarding(stage: Stage) -> None:
         _wait_closed(stage, 5, name)
         must(wait_until(lambda: probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, lab.slowness).result == probe.ANSWERED, 5 * lab.slowness),
              f"{name}: no traffic afterwards")
+        witness = agent.json("status")["gate"]["witness"]
+        must(not had_witness or witness["state"] != "absent", f"{name}: {witness}")
+    os.close(old_bpffs)
     must(any(_maps(stage).iterdir()), "the maps are not pinned again")
     verdict = lab.since(place)
     must(not verdict.clear, str(verdict))
