@@ -1,5 +1,7 @@
 #include "policy/oracle.hpp"
 
+#include "policy/window.hpp"
+
 #include <date/tz.h>
 
 #include <algorithm>
@@ -103,14 +105,24 @@ bool service_names(const Policy& policy, const Service& service, const End& peer
 // What the groups of one device say about a flow in that direction between it and the peer.
 struct Said {
     const Service *denied = nullptr, *allowed = nullptr, *allowed_if = nullptr; // allowed_if: with a `require`
+    const Service* allowed_later = nullptr;                                     // by a group that is not in force now:
+    const Group* later = nullptr;
 };
 
 void ask(const Policy& policy, Time at, const Device& device, Direction direction, const End& peer,
          const Packet& packet, Said& said) {
     for (const std::uint32_t index : device.groups) {
         const Group& group = policy.groups[index];
-        if (group.when && !wall_clock_is_in(*group.when, at))
+        if (group.when && !wall_clock_is_in(*group.when, at)) {
+            for (const std::uint32_t service_index : group.allow) {
+                const Service& service = policy.services[service_index];
+                if (service.direction == direction && service_names(policy, service, peer, packet)) {
+                    said.allowed_later = &service;
+                    said.later = &group;
+                }
+            }
             continue;
+        }
         for (const std::uint32_t service_index : group.deny) {
             const Service& service = policy.services[service_index];
             if (service.direction == direction && service_names(policy, service, peer, packet))
@@ -161,6 +173,11 @@ Verdict conclude(const Policy& policy, const Device& device, const Said& said, c
                     (service->require == Require::none
                          ? ""
                          : ", if it speaks " + std::string(require_name(service->require)))};
+    if (said.later != nullptr)
+        return refuse(Reason::not_allowed, &device,
+                      "now; " + cited(*said.allowed_later) + " is allowed by groups." + said.later->name + " (" +
+                          policy.cite(said.later->at) + ") only " + days_text(*said.later->when) + " " +
+                          hours_text(*said.later->when) + " " + said.later->when->zone);
     const bool outgoing = packet.came == Came::from_device;
     return refuse(Reason::not_allowed, &device,
                   "nothing that " + groups_of(policy, device) + (device.groups.size() == 1 ? " allows" : " allow") +

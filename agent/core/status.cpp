@@ -1,7 +1,9 @@
 // The agent's answers about itself: `status`, `tunnel list`, `devices`.
+#include "agent/base/netns.hpp"
 #include "agent/core/agent.hpp"
 
 #include <net/if.h>
+#include <unistd.h>
 
 namespace penstock::core {
 namespace {
@@ -153,6 +155,8 @@ nlohmann::json Agent::status() const {
             {"version", PENSTOCK_VERSION},
             {"time", utc_now()},
             {"uptime_s", seconds(Clock::now() - started_)},
+            {"pid", getpid()},
+            {"netns", own_netns().value_or(0)},
             {"gate", guard_status()},
             {"esp", ipsec_->user_esp() ? "user" : "kernel"},
             {"ike", {{"pid", ike_->pid()}, {"strongswan", ike_->version()}, {"trouble", ike_->trouble()}}},

@@ -1,5 +1,6 @@
 #include "agent/datapath/witness.hpp"
 
+#include "agent/base/netns.hpp"
 #include "agent/datapath/gate.hpp"
 
 #include <bpf/bpf.h>
@@ -7,18 +8,9 @@
 
 #include <cstring>
 #include <linux/bpf.h>
-#include <sys/stat.h>
 
 namespace penstock::datapath {
 namespace {
-
-// What the kernel calls the network namespace of this process.
-Result<std::uint32_t> own_netns() {
-    struct stat info{};
-    if (stat("/proc/self/ns/net", &info) != 0)
-        return fail_errno("cannot read /proc/self/ns/net");
-    return static_cast<std::uint32_t>(info.st_ino);
-}
 
 std::uint32_t program_of(int link) {
     bpf_link_info info{};

@@ -1,6 +1,19 @@
 #include "agent/doctor/doctor.hpp"
 
+#include "agent/base/netns.hpp"
+
 namespace penstock::doctor {
+namespace {
+
+// The pid of an agent that lives in another network namespace; 0: it lives in this one, or not at all.
+std::int64_t agent_elsewhere(const Result<nlohmann::json>& status) {
+    const auto here = own_netns();
+    if (!status || !here || status->value("netns", *here) == *here)
+        return 0;
+    return status->value("pid", std::int64_t{0});
+}
+
+} // namespace
 
 std::vector<Finding> examine(const std::filesystem::path& file, const Result<nlohmann::json>& status) {
     Report report;
@@ -14,6 +27,14 @@ std::vector<Finding> examine(const std::filesystem::path& file, const Result<nlo
     }
     check_files(*config, report);
     check_disk(*config, report);
+    if (const auto elsewhere = agent_elsewhere(status); elsewhere != 0) {
+        const auto enter = "nsenter --net=/proc/" + std::to_string(elsewhere) + "/ns/net ";
+        report.wrong("network",
+                     "penstockd guards another network namespace than the one this was started in; of that one "
+                     "nothing is known here",
+                     enter + "penstock doctor");
+        return report.findings();
+    }
     const auto network = core::NetworkView::read();
     if (!network) {
         report.wrong("network", network.error().message(), "run as root, in the gateway's network namespace");

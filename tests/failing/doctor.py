@@ -219,6 +219,15 @@ def no_configuration(desk: Desk) -> None:
     says(" ".join(said.out.split()), "wrong", "configuration: there is no configuration")
 
 
+def another_network_namespace(desk: Desk) -> None:
+    """Asked in the wrong place, it looks at nothing there and says where to ask."""
+    desk.running()
+    said = desk.penstock("doctor", "--config", str(desk.config), "--json", inside=False)
+    wrong = [one for one in json.loads(said.out)["findings"] if one["verdict"] == "wrong"]
+    must([one["check"] for one in wrong] == ["network"] and f"/proc/{desk.agent.pid}/ns/net" in wrong[0]["mend"], f"{wrong}")
+
+
 CASES: dict[str, Case] = {f"doctor_{case.__name__}": case for case in (
     healthy, agent_dead, program_detached, tun_of_somebody_else, rule_deleted, rule_before_ours, table_flushed, xfrm_opened, policies_passed_by,
-    mark_clash, flowtable, foreign_filter, tunnel_down, certificate_about_to_expire, no_configuration)}
+    mark_clash, flowtable, foreign_filter, tunnel_down, certificate_about_to_expire, no_configuration,
+    another_network_namespace)}

@@ -98,9 +98,11 @@ class Desk:
         says(said.err, str(file.parent), *wanted)
         return said.err
 
-    def penstock(self, *args: str, socket: str | None = None) -> Said:
+    def penstock(self, *args: str, socket: str | None = None, inside: bool = True) -> Said:
+        """inside: in the gateway's network namespace."""
         environment = dict(os.environ, PENSTOCK_SOCKET=socket or str(self.agent.run_dir / "control.sock"))
-        return self.run([str(self.agent.binaries / "penstock"), *args], setup=self.agent.namespace.enter, environment=environment)
+        setup = self.agent.namespace.enter if inside else None
+        return self.run([str(self.agent.binaries / "penstock"), *args], setup=setup, environment=environment)
 
     # The agent of the lab
 

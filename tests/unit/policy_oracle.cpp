@@ -102,6 +102,18 @@ BOOST_AUTO_TEST_CASE(a_deny_is_cited_and_wins) {
     BOOST_TEST(verdict.citation == "denied: by services.time (policy.yaml:7) of acme-berlin version 42");
 }
 
+BOOST_AUTO_TEST_CASE(out_of_hours_the_hours_are_named) {
+    const Policy policy = read_ok(replaced(
+        kYaml, "cameras:     { allow: [time] }",
+        "cameras:     { allow: [time], when: { days: mon-fri, hours: \"06:00-20:00\", zone: Europe/Berlin } }"));
+    const auto question = *read_question("camera-1", "192.0.2.123", "", "udp", 123);
+    BOOST_TEST(explain(policy, *parse_time("2026-06-01T10:00:00Z"), question)->allow);
+    const auto verdict = *explain(policy, *parse_time("2026-06-07T10:00:00Z"), question); // a Sunday
+    BOOST_CHECK(verdict.reason == Reason::not_allowed && !verdict.allow);
+    BOOST_TEST(verdict.citation == "denied: now; services.time (policy.yaml:7) of acme-berlin version 42 is allowed by "
+                                   "groups.cameras (policy.yaml:10) only mon-fri 06:00-20:00 Europe/Berlin");
+}
+
 BOOST_AUTO_TEST_CASE(questions_that_make_no_sense_are_refused) {
     CHECK_REFUSED(read_question("d", "", "", "tcp", 1), "either where the device sends to");
     CHECK_REFUSED(read_question("d", "10.0.0.1", "10.0.0.2", "tcp", 1), "either where the device sends to");
