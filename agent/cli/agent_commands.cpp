@@ -121,7 +121,7 @@ struct Question {
 
 // From a file: what the policy in it says, whatever the gateway does at the moment.
 Result<Json> explain_from_file(const Question& question) {
-    const auto bytes = read_file(question.bundle, policy::kMaxEnvelopeBytes.value);
+    const auto bytes = read_bundle_file(question.bundle);
     if (!bytes)
         return tl::unexpected(bytes.error());
     const auto envelope = policy::Envelope::parse(*bytes);
@@ -183,7 +183,7 @@ void add_push(CLI::App& app, const std::string& socket, int& exit_code) {
     push->add_option("FILE", *file, "signed bundle")->required();
     push->add_flag("--dry-run", *dry_run, "verify only; change nothing");
     push->callback([=] {
-        const auto bundle = read_file(*file, policy::kMaxEnvelopeBytes.value);
+        const auto bundle = read_bundle_file(*file);
         if (!bundle)
             return run->failed(bundle.error());
         run->ask_and_print({{"op", "push"}, {"size", bundle->size()}, {"dry_run", *dry_run}}, show_message, *bundle);

@@ -12,8 +12,15 @@ namespace penstock::cli {
 
 using namespace penstock::policy;
 
+Result<std::string> read_bundle_file(const std::string& path) {
+    if (path.ends_with(".yaml") || path.ends_with(".yml"))
+        return fail(path + " is a policy as people write it; make a bundle of it first: penstock bundle build " + path +
+                    " --out policy.bundle");
+    return read_file(path, kMaxEnvelopeBytes.value);
+}
+
 Result<Envelope> load_envelope(const std::string& path) {
-    const auto bytes = read_file(path, kMaxEnvelopeBytes.value);
+    const auto bytes = read_bundle_file(path);
     if (!bytes)
         return tl::unexpected(bytes.error());
     auto envelope = Envelope::parse(*bytes);

@@ -6,11 +6,13 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <memory>
+#include <sstream>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -21,17 +23,33 @@ struct SkeletonDeleter {
     void operator()(penstock_bpf* skeleton) const { penstock_bpf__destroy(skeleton); }
 };
 
-// libbpf's last warnings, to put the verifier's or the kernel's own words into the error.
-thread_local std::string last_warning;
+// The kernel's own words for the error: libbpf's last warning or, where the verifier refused a program, its reason.
+thread_local std::string last_warning, verifier_reason;
+
+// The last line of the verifier's log that is neither a figure nor libbpf's frame around it.
+std::string reason_in(const std::string& log) {
+    std::istringstream lines(log);
+    std::string line, out;
+    while (std::getline(lines, line))
+        if (!line.empty() && !line.starts_with("processed ") && !line.starts_with("verification time ") &&
+            !line.starts_with("stack depth ") && !line.starts_with("-- END "))
+            out = line;
+    return out;
+}
 
 int keep_warning(libbpf_print_level level, const char* format, va_list args) {
-    if (level == LIBBPF_WARN) {
-        char line[256];
-        vsnprintf(line, sizeof line, format, args);
-        last_warning = line;
-        while (!last_warning.empty() && last_warning.back() == '\n')
-            last_warning.pop_back();
-    }
+    if (level != LIBBPF_WARN)
+        return 0;
+    va_list again;
+    va_copy(again, args);
+    std::string text(static_cast<std::size_t>(std::max(0, vsnprintf(nullptr, 0, format, again))), '\0');
+    va_end(again);
+    vsnprintf(text.data(), text.size() + 1, format, args);
+    if (text.find("BEGIN PROG LOAD LOG") != text.npos)
+        verifier_reason = text.substr(0, text.find(':')) + ": " + reason_in(text);
+    while (!text.empty() && text.back() == '\n')
+        text.pop_back();
+    last_warning = text;
     return 0;
 }
 
@@ -134,14 +152,15 @@ Result<Skeleton> open_and_load(const ProgramOptions& options, bool witness) {
         bpf_map__set_pin_path(map, pin.c_str());
     }
     last_warning.clear();
+    verifier_reason.clear();
     const int error = penstock_bpf__load(skeleton.get());
     if (error == -ENOMEM)
         return fail("no memory for the tables of " + std::to_string(options.device_capacity) +
                         " devices; lower [policy] devices, or raise the memory limit of penstockd (MemoryMax=)",
                     ENOMEM);
+    const auto& why = verifier_reason.empty() ? last_warning : verifier_reason;
     if (error != 0)
-        return fail_errno(
-            "the kernel refuses the BPF programs" + (last_warning.empty() ? "" : " (" + last_warning + ")"), -error);
+        return fail_errno("the kernel refuses the BPF programs" + (why.empty() ? "" : " (" + why + ")"), -error);
     return skeleton;
 }
 

@@ -145,7 +145,7 @@ BOOST_AUTO_TEST_CASE(sign_refuses_what_no_gateway_would_read) {
     refused("sign --key @one.pem @odd.json", "neither a policy nor a root");
     put("odd.json", Envelope{"application/vnd.penstock.policy+json", "{}", {}}.dump());
     refused("sign --key @one.pem @odd.json", "payload: the key \"fleet\" is missing");
-    refused("sign --key @one.pem @policy.yaml", "is not JSON");
+    refused("sign --key @one.pem @policy.yaml", "make a bundle of it first");
     refused("sign --key @one.pub.pem @bundle.json", "others can read");
 }
 
@@ -223,6 +223,11 @@ BOOST_AUTO_TEST_CASE(build_takes_a_folder_warns_and_sums_up) {
     BOOST_TEST(run("build @fleet --out @bundle.json --json").json()["warnings"].size() == 1U);
     std::filesystem::create_directory(folder + "empty");
     refused("build @empty --out @bundle.json", "no file in this folder ends in .yaml or .yml");
+}
+
+BOOST_AUTO_TEST_CASE(a_policy_that_is_no_bundle_yet_is_recognised) {
+    refused("inspect @policy.yaml", "make a bundle of it first: penstock bundle build");
+    refused("diff @policy.yaml @policy.yaml", "make a bundle of it first: penstock bundle build");
 }
 
 BOOST_AUTO_TEST_CASE(diff_says_who_gains_and_loses_what) {
