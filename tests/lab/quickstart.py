@@ -36,7 +36,8 @@ The lab {lab.id} stays up. Its rule book and keys: {lab.directory}/bundles (base
   penstock devices
   penstock events --follow
   penstock explain --device thermostat-12 --to {topology.VIDEO4} --proto udp --port 4000
-  ip netns exec {device} ping {topology.TELEMETRY4}          # no policy allows it: see `penstock events`
+  nsenter --net=/run/netns/{device} ping -c 3 {topology.TELEMETRY4}   # no policy allows it: see `penstock events`
+  nsenter --net=/run/netns/{gateway} penstock doctor --config {agent.etc}/penstock.toml
   nsenter --net=/run/netns/{gateway} ip rule                # the gateway's view
   tcpdump -nr {lab.directory}/uplink.pcapng            # the wire, as the witness recorded it
 When done:
