@@ -208,7 +208,8 @@ BOOST_AUTO_TEST_CASE(an_upgrade_replaces_it) {
     BOOST_TEST(witness.attached());
     BOOST_TEST(!gateway.witness.attached());
     BOOST_TEST(witness.watching());
-    gateway.witness = must(Witness::make(gateway.programs, gateway.options.bpffs)); // its process ends: it holds no link
+    gateway.witness =
+        must(Witness::make(gateway.programs, gateway.options.bpffs)); // its process ends: it holds no link
     for (int i = 0; i < 100 && gateway.see(kOut / IPv4{} / Tcp{}) != "clear";
          i++) // the kernel frees the old link later
         ;
