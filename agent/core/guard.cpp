@@ -40,9 +40,12 @@ Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& event
     auto witness = datapath::Witness::make(*programs, config.bpffs);
     if (!witness)
         return tl::unexpected(witness.error());
-    return std::unique_ptr<Guard>(new Guard(config, events, repairs, std::move(*lock), std::move(*programs),
-                                            std::move(*hooks), std::move(*gate), std::move(*policies),
-                                            std::move(*counters), std::move(*witness), *marks));
+    auto guard = std::unique_ptr<Guard>(new Guard(config, events, repairs, std::move(*lock), std::move(*programs),
+                                                  std::move(*hooks), std::move(*gate), std::move(*policies),
+                                                  std::move(*counters), std::move(*witness), *marks));
+    if (auto ok = guard->remember_sighting(); !ok)
+        return tl::unexpected(ok.error());
+    return guard;
 }
 
 Status Guard::set_esp(bool user_esp, const std::string& tun) {

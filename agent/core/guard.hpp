@@ -35,7 +35,7 @@ public:
     Status arm();
     // The same and, if they all stand, lets the LAN forward.
     Status reconcile();
-    // Forgets what the witness saw. Forwarding is up to the next reconcile().
+    // Forgets what the witness saw, on disk too. Forwarding is up to the next reconcile().
     Status clear_witness();
     // Takes the guard away: the one way to do so short of purging.
     Status release();
@@ -75,6 +75,8 @@ private:
 
     Status put_up(bool then_forward);
     Status put_up_layers();
+    [[nodiscard]] std::filesystem::path sighting_file() const;
+    Status remember_sighting();
     void tell_addresses();
     Status tell_gate();
     Status tell_essentials();
@@ -121,6 +123,7 @@ private:
     std::string witness_problem_;
     std::string address_problem_;
     bool latch_told_ = false;
+    std::string kept_sighting_;                                        // of a predecessor, from the file
     std::optional<std::chrono::steady_clock::time_point> stood_since_; // all layers, without a break
 };
 

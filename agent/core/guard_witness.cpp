@@ -1,6 +1,8 @@
 // Layer 5 of the guard: the witness program and what it saw.
+#include "agent/base/file.hpp"
 #include "agent/core/guard.hpp"
 
+#include <cerrno>
 #include <cstdio>
 
 namespace penstock::core {
@@ -8,6 +10,8 @@ namespace {
 
 // Longer than a frame waits in any queue.
 constexpr auto kUnderWay = std::chrono::seconds(1);
+
+constexpr std::size_t kMaxSighting = 4096; // bytes of its file
 
 } // namespace
 
@@ -38,8 +42,13 @@ Status Guard::put_up_witness(bool layers_stand) {
             return ok;
 
     const bool latched = witness_.latched();
-    if (latched && !latch_told_)
+    if (latched && !latch_told_) {
         events_.add(log::Level::error, "frame_in_clear", {{"frame", sighting()}});
+        if (auto kept = sighting() == kept_sighting_ ? Status() : write_file_atomically(sighting_file(), sighting());
+            !kept)
+            events_.add(log::Level::error, "witness_problem",
+                        {{"why", "what it saw would be forgotten by a reboot: " + kept.error().message()}});
+    }
     latch_told_ = latched;
     if (latched)
         return fail("the witness saw a frame of a device in clear (" + sighting() +
@@ -47,10 +56,22 @@ Status Guard::put_up_witness(bool layers_stand) {
     return {};
 }
 
+// Holds what the witness saw, until an operator clears it: a reboot takes the maps away.
+std::filesystem::path Guard::sighting_file() const { return config_.state / "witness"; }
+
+Status Guard::remember_sighting() {
+    auto kept = read_file(sighting_file(), kMaxSighting);
+    if (!kept && kept.error().code() == ENOENT)
+        return {};
+    // Whatever is in the file: that it is there is what counts.
+    kept_sighting_ = kept ? std::move(*kept) : "";
+    return witness_.latch();
+}
+
 std::string Guard::sighting() const {
     const auto first = witness_.first();
     if (!first)
-        return "";
+        return !witness_.latched() ? "" : kept_sighting_.empty() ? "nothing more is known of it" : kept_sighting_;
     const auto* link = network_.find(first->ifindex);
     char ethertype[8];
     std::snprintf(ethertype, sizeof ethertype, "0x%04x", first->ethertype);
@@ -60,6 +81,13 @@ std::string Guard::sighting() const {
            (first->forwarded ? ", forwarded" : ", sent by the gateway");
 }
 
-Status Guard::clear_witness() { return witness_.clear(); }
+Status Guard::clear_witness() {
+    std::error_code error;
+    std::filesystem::remove(sighting_file(), error);
+    if (error)
+        return fail_errno("cannot remove " + sighting_file().string(), error.value());
+    kept_sighting_.clear();
+    return witness_.clear();
+}
 
 } // namespace penstock::core

@@ -12,6 +12,18 @@
 namespace penstock::datapath {
 namespace {
 
+// The map `gate` of every version that ever ran since this bpffs was mounted, our own among them: its entries keep
+// their places.
+std::vector<TypedMap<std::uint32_t, std::uint32_t>> gates_of_all_versions(const std::filesystem::path& bpffs) {
+    std::vector<TypedMap<std::uint32_t, std::uint32_t>> out;
+    std::error_code error;
+    for (const auto& folder : std::filesystem::directory_iterator(bpffs, error))
+        if (folder.path().filename().string().starts_with("maps-"))
+            if (Fd fd(bpf_obj_get((folder.path() / "gate").c_str())); fd)
+                out.emplace_back("gate", std::move(fd));
+    return out;
+}
+
 std::uint32_t program_of(int link) {
     bpf_link_info info{};
     std::uint32_t size = sizeof info;
@@ -37,6 +49,11 @@ Result<Witness> Witness::make(const Programs& programs, const std::filesystem::p
         out.program_ = std::move(*program);
     else
         out.absent_ = program.error().message();
+    // An upgrade has maps of its own; what was seen before it still counts.
+    for (const auto& gate : gates_of_all_versions(bpffs))
+        if (gate.find(PENSTOCK_GATE_LATCH).value_or(0) != 0)
+            if (auto ok = out.latch(); !ok)
+                return tl::unexpected(ok.error());
     return out;
 }
 
@@ -87,7 +104,7 @@ bool Witness::latched() const { return gate_.find(PENSTOCK_GATE_LATCH).value_or(
 
 std::optional<Witness::Sighting> Witness::first() const {
     const auto found = first_.find(0);
-    if (!latched() || !found)
+    if (!latched() || !found || found->time_ns == 0)
         return std::nullopt;
     Sighting out{.ethertype = found->ethertype,
                  .proto = found->proto,
@@ -99,7 +116,16 @@ std::optional<Witness::Sighting> Witness::first() const {
     return out;
 }
 
-Status Witness::clear() { return gate_.put(PENSTOCK_GATE_LATCH, 0); }
+Status Witness::latch() { return gate_.put(PENSTOCK_GATE_LATCH, 1); }
+
+Status Witness::clear() {
+    for (const auto& gate : gates_of_all_versions(pin_.parent_path()))
+        if (auto ok = gate.put(PENSTOCK_GATE_LATCH, 0); !ok)
+            return ok;
+    if (auto ok = first_.put(0, {}); !ok)
+        return ok;
+    return gate_.put(PENSTOCK_GATE_LATCH, 0);
+}
 
 Witness::Counts Witness::counts() const {
     const auto sum = [this](std::uint32_t kind) {

@@ -38,8 +38,9 @@ public:
         bool forwarded = false; // false: the gateway itself sent it
     };
     [[nodiscard]] bool latched() const;
-    // The frame that closed the latch.
+    // The frame that closed the latch; nullopt also if only a predecessor knows it.
     [[nodiscard]] std::optional<Sighting> first() const;
+    Status latch(); // for what was seen before the maps were made
     Status clear();
 
     struct Counts {

@@ -199,6 +199,22 @@ BOOST_AUTO_TEST_CASE(latches_with_no_process_alive_and_keeps_the_first) {
     BOOST_TEST(gateway.from_device(Ethernet{} / IPv4{} / Tcp{}) == "pass");
 }
 
+BOOST_AUTO_TEST_CASE(an_upgrade_knows_what_was_seen_before_it) {
+    Watched gateway;
+    const auto before = gateway.options.bpffs / "maps-1";
+    std::filesystem::create_directory(before);
+    const datapath::TypedMap<std::uint32_t, std::uint32_t> old(
+        "gate", Fd(bpf_map_create(BPF_MAP_TYPE_ARRAY, "gate", 4, 4, 3, nullptr)));
+    must(old.put(PENSTOCK_GATE_LATCH, 1));
+    BOOST_REQUIRE(bpf_obj_pin(old.fd(), (before / "gate").c_str()) == 0);
+    BOOST_TEST(!gateway.witness.latched());
+    auto witness = must(Witness::make(gateway.programs, gateway.options.bpffs));
+    BOOST_TEST(witness.latched());
+    BOOST_TEST(!witness.first().has_value());
+    must(witness.clear());
+    BOOST_TEST(!must(Witness::make(gateway.programs, gateway.options.bpffs)).latched());
+}
+
 BOOST_AUTO_TEST_CASE(an_upgrade_replaces_it) {
     Watched gateway;
     const auto next = must(datapath::Programs::load(gateway.options));

@@ -22,7 +22,7 @@ from lab.stage import READINGS4, READINGS6, Row, Stage
 from lab.system import wait_until
 from lab.topology import CAMERA, CLOUD4, ISP_MAC, THERMOSTAT, UPLINK4, UPLINK_MAC
 from lab.witness import Judge
-from latch import a_frame_in_clear_latches_the_gate, clearing_the_witness_puts_no_released_gate_up
+from latch import a_frame_in_clear_latches_the_gate, a_latch_outlives_a_reboot, clearing_the_witness_puts_no_released_gate_up
 from quickstarts import quickstarts_at_once
 from services import essentials_work_for_their_owner_only
 from uplink import addresses_given_by_a_rogue, forged_frames_from_the_uplink_reach_nobody, fragments_made_anew_are_nobodys
@@ -217,6 +217,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "addresses_given_by_a_rogue": addresses_given_by_a_rogue,
     "essentials_work_for_their_owner_only": essentials_work_for_their_owner_only,
     "a_frame_in_clear_latches_the_gate": a_frame_in_clear_latches_the_gate,
+    "a_latch_outlives_a_reboot": a_latch_outlives_a_reboot,
     "clearing_the_witness_puts_no_released_gate_up": clearing_the_witness_puts_no_released_gate_up,
     "kill_9_of_penstockd": as_case(scenes.kill_penstockd),
     "kill_9_of_penstock_ike": as_case(scenes.kill_penstock_ike),

@@ -11,7 +11,7 @@ from expect import Skip, must
 from lab import probe, sabotage
 from lab.lab import Lab
 from lab.stage import READINGS4, READINGS6, Stage
-from lab.system import run, wait_until
+from lab.system import mount, run, umount, wait_until
 from lab.topology import THERMOSTAT
 
 _LATCH = 2  # enum penstock_gate_entry
@@ -81,6 +81,35 @@ def a_frame_in_clear_latches_the_gate(stage: Stage) -> None:
     must(agent.json("status")["gate"]["state"] == "closed", "cleared, and still not well")
     for target in (READINGS4, READINGS6):
         must(probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, 2 * lab.slowness).result == probe.ANSWERED, f"{target} after it was cleared")
+
+
+def a_latch_outlives_a_reboot(stage: Stage) -> None:
+    """Everything that was pinned is gone, as after power-up; what the witness saw is not, until an operator clears it."""
+    stage.open()
+    lab, agent = stage.lab, stage.lab.agent
+    if (witness := agent.json("status")["gate"]["witness"])["state"] == "absent":
+        raise Skip(f"no layer 5: {witness['why']}")
+
+    def problem() -> str:
+        return str(agent.json("status")["gate"].get("problem", ""))
+
+    def power_cycle() -> None:
+        agent.stop()
+        umount(str(agent.bpffs))
+        mount("bpf", str(agent.bpffs), "bpf")
+        agent.start()
+
+    gate = next((agent.bpffs / "penstock").glob("maps-*/gate"))
+    run(["bpftool", "map", "update", "pinned", str(gate), "key", str(_LATCH), "0", "0", "0", "value", "1", "0", "0", "0"])
+    must(wait_until(lambda: "the witness saw" in problem(), 5 * lab.slowness), "the latch is not noticed")
+    power_cycle()
+    must("the witness saw" in problem() and _latched(lab), f"forgotten by a reboot: {agent.json('status')['gate']}")
+    answer = probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, stage.refusal)
+    must(answer.result != probe.ANSWERED, "forwarded after a reboot")
+    agent.cli("guard", "clear-witness")
+    power_cycle()
+    must(agent.json("status")["gate"]["state"] == "closed", "cleared, and remembered all the same")
+    stage.restart_tunnel()
 
 
 def clearing_the_witness_puts_no_released_gate_up(stage: Stage) -> None:
