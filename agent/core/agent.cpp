@@ -201,6 +201,7 @@ void Agent::reconcile_soon() {
 void Agent::tick() {
     ipsec_->sweep();
     find_lost_sas();
+    ike_->check_alive();
     policies_->check_expiry();
     policies_->check_circumstances();
     if (ike_->credentials_changed())

@@ -15,6 +15,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr auto kFirstBackoff = std::chrono::milliseconds(50);
 constexpr auto kLongestBackoff = std::chrono::milliseconds(5000);
+constexpr auto kSilence = std::chrono::seconds(20); // it speaks once a second; a slow machine is not a dead one
 constexpr auto kStable = std::chrono::seconds(30);
 constexpr std::size_t kLongestTrouble = 400;
 constexpr std::size_t kMostSaid = 64;
@@ -74,6 +75,14 @@ void IkeSupervisor::restart(const std::string& why) {
     kill(process_->pid(), SIGKILL); // its exit brings the next one
 }
 
+void IkeSupervisor::check_alive() {
+    serve(&IkeServer::serve_events, 256); // it may have spoken while we did not listen
+    if (!process_ || Clock::now() - alive_at_ < kSilence)
+        return;
+    alive();
+    restart("it hangs: it was silent for " + std::to_string(kSilence.count()) + " s");
+}
+
 Status IkeSupervisor::reload() {
     if (auto ok = look_at_credentials(); !ok)
         return ok;
@@ -110,6 +119,7 @@ Status IkeSupervisor::spawn() {
     if (!process)
         return tl::unexpected(process.error());
     started_ = Clock::now();
+    alive();
     process_.emplace(std::move(*process));
     auto child = loop_.on_child(process_->pid(), [this](int code, int status) {
         died((code == CLD_EXITED ? "exit status " : "signal ") + std::to_string(status));

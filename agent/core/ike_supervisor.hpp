@@ -49,6 +49,8 @@ public:
     void restart(const std::string& why);
     // Certificates, key and CAs anew. If they are no good those in use stay.
     Status reload();
+    // Ends it if it runs and has not said for a while that it is alive; its exit brings the next one.
+    void check_alive();
     // They are other files than those that were last read, and nobody is writing them any more.
     bool credentials_changed() { return watch_.changed(); }
 
@@ -70,6 +72,7 @@ public:
     void log_line(const pike_log& event) override;
     void tunnel_event(const pike_tunnel_event& event) override;
     void alert(const pike_alert& event) override;
+    void alive() override { alive_at_ = std::chrono::steady_clock::now(); }
 
 private:
     Status spawn();
@@ -90,7 +93,7 @@ private:
     std::optional<IkeServer> server_;
     EventSource child_, requests_, events_source_, restart_;
     std::chrono::milliseconds backoff_{0};
-    std::chrono::steady_clock::time_point started_;
+    std::chrono::steady_clock::time_point started_, alive_at_;
     std::vector<TunnelState> tunnels_;
     Credentials credentials_;
     CredentialWatch watch_;

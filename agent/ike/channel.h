@@ -62,6 +62,7 @@ enum pike_type {
     PIKE_LOG = 65,
     PIKE_TUNNEL_EVENT = 66,
     PIKE_ALERT = 67,
+    PIKE_ALIVE = 68, /* the header alone, once a second: jobs run, and no IKE_SA is held for ever */
 };
 
 enum pike_status { PIKE_OK = 0, PIKE_FAILED = 1, PIKE_NOT_FOUND = 2, PIKE_NOT_SUPPORTED = 3 };

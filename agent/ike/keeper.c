@@ -1,6 +1,7 @@
 /*
  * Keeps every wanted tunnel up. libcharon repeats a message that got no answer for ever (keyingtries 0), but gives up
- * on a refusal (authentication, proposals, a CHILD_SA that could not be installed); this tries those again.
+ * on a refusal (authentication, proposals, a CHILD_SA that could not be installed); this tries those again. It also
+ * tells penstockd that it still comes round.
  */
 #include "agent/ike/shim.h"
 
@@ -101,7 +102,9 @@ static void keep_all(void) {
 }
 
 static job_requeue_t tick(void* data) {
+    struct pike_header alive = {.type = PIKE_ALIVE};
     keep_all();
+    rpc_event_nowait(&alive, sizeof(alive));
     return JOB_RESCHEDULE(kTickSeconds);
 }
 

@@ -247,6 +247,10 @@ Status IkeServer::dispatch(std::span<std::byte> datagram) {
         if (auto event = exactly<pike_alert>(datagram); event && terminated(event->tunnel) && terminated(event->text))
             return events_handler_.alert(*event), Status{};
         break;
+    case PIKE_ALIVE:
+        if (exactly<pike_header>(datagram))
+            return events_handler_.alive(), Status{};
+        break;
     default:
         break;
     }

@@ -55,6 +55,7 @@ public:
     virtual void log_line(const pike_log& event) = 0;
     virtual void tunnel_event(const pike_tunnel_event& event) = 0;
     virtual void alert(const pike_alert& event) = 0;
+    virtual void alive() = 0;
 };
 
 struct IkeCredential {

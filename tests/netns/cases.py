@@ -235,5 +235,5 @@ CASES: dict[str, Callable[[Stage], None]] = {
 }
 # What has nothing to do with the kernel and takes long: an emulated machine plays these only where they are named.
 SAME_ON_EVERY_KERNEL = {"quickstarts_at_once", "rights_keep_hours", "two_managers_fight", "policy_expires", "certificate_is_renewed",
-                        "peer_away_for_long"}
+                        "peer_away_for_long", "penstock_ike_hangs"}
 WITHOUT_AGENT = {"quickstarts_at_once", "judge_knows_clear_frames", "lab_carries_stock_strongswan"}

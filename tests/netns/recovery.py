@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from expect import must
@@ -232,6 +233,27 @@ def bpffs_goes_while_nobody_looks(stage: Stage) -> None:
     must(verdict.esp, "nothing moved")
 
 
+def penstock_ike_hangs(stage: Stage) -> None:
+    """It lives and does nothing: after 20 s of silence it is ended, and traffic is back without anybody."""
+    stage.open()
+    lab, agent = stage.lab, stage.lab.agent
+    pid = agent.ike_pid()
+    place, moment = lab.watch(), time.monotonic()
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        must(wait_until(lambda: agent.ike_pid() not in (None, pid), 60, 0.2), "penstock-ike hangs, and nobody minds")
+        took = time.monotonic() - moment
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    must(took > 15, f"ended after {took:.0f} s: a slow machine would not live long")
+    must(any("hangs" in str(event["why"]) for event in _events(stage, "ike_restarted")), "it is not said why")
+    must(wait_until(lambda: _answers(stage, 1), 15 * lab.slowness), "no traffic afterwards")
+    verdict = lab.since(place)
+    must(not verdict.clear, str(verdict))
+
+
 CASES: dict[str, Callable[[Stage], None]] = {
     "peer_away_for_long": peer_away_for_long,
     "uplink_gets_another_address": uplink_gets_another_address,
@@ -239,4 +261,5 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "policy_expires": policy_expires,
     "crash_loop_under_a_flood": crash_loop_under_a_flood,
     "bpffs_goes_while_nobody_looks": bpffs_goes_while_nobody_looks,
+    "penstock_ike_hangs": penstock_ike_hangs,
 }

@@ -36,6 +36,7 @@ struct Refuse final : IkeRequests, IkeEvents {
     void log_line(const pike_log&) override {}
     void tunnel_event(const pike_tunnel_event&) override {}
     void alert(const pike_alert&) override {}
+    void alive() override {}
 };
 
 struct Channel {
