@@ -7,7 +7,7 @@ import shutil
 import time
 from pathlib import Path
 
-from harness import Case, Desk, Skip, line_of, lines, must, one_sentence, says
+from harness import Case, Desk, as_nobody, line_of, lines, must, one_sentence, says
 from lab import topology as net
 from lab.pki import GATEWAY_ID, Authority
 from lab.system import run
@@ -233,16 +233,7 @@ def file_closed_to_its_reader(desk: Desk) -> None:
     file = desk.spoiled()
     file.chmod(0o600)
     desk.folder.chmod(0o755)
-
-    def as_nobody() -> None:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    # The build may be in a folder closed to others; then the program itself cannot be started.
-    said = desk.run(["/usr/bin/test", "-x", str(desk.agent.binaries / "penstockd")], setup=as_nobody)
-    if said.code != 0:
-        raise Skip("the build is in a folder that other users may not enter")
-    said = desk.run([str(desk.agent.binaries / "penstockd"), "--check-config", str(file)], setup=as_nobody)
+    said = desk.run([str(desk.program_for_others("penstockd")), "--check-config", str(file)], setup=as_nobody)
     must(said.code == 1, f"exit {said.code}")
     says(said.err, "cannot read", "Permission denied")
 

@@ -51,6 +51,13 @@ class Said:
 Case = Callable[["Desk"], None]
 
 
+def as_nobody() -> None:
+    """For a child, before it runs a program."""
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+
+
 class Desk:
     """A lab whose configuration can be spoiled, and what the agent says to that."""
 
@@ -64,6 +71,18 @@ class Desk:
     @property
     def config(self) -> Path:
         return self.agent.etc / "penstock.toml"
+
+    # Another user
+
+    def program_for_others(self, name: str) -> Path:
+        """A copy that any user may run: the build may be in a folder that is closed to others."""
+        folder = self.lab.directory / "bin"
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        copy = folder / name
+        shutil.copy(self.agent.binaries / name, copy)
+        copy.chmod(0o755)
+        return copy
 
     # A configuration that nothing runs with
 

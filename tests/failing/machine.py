@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from harness import Case, Desk, Said, Skip, must, one_sentence, says
+from harness import Case, Desk, Said, Skip, as_nobody, must, one_sentence, says
 from lab.system import umount, wait_until
 
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_CAPBSET_DROP, SECCOMP_MODE_FILTER = 38, 22, 24, 2
@@ -57,7 +57,8 @@ def _without(capability: str) -> Callable[[], None]:
     return setup
 
 
-def _start(desk: Desk, setup: Callable[[], None] | None = None, config: Path | None = None, seconds: float = 10) -> Said:
+def _start(desk: Desk, setup: Callable[[], None] | None = None, config: Path | None = None, program: Path | None = None,
+           seconds: float = 10) -> Said:
     """penstockd in the gateway's namespace, which must fail to start."""
     desk.agent.stop()
     desk.config.write_text(desk.good, encoding="utf-8")
@@ -66,7 +67,7 @@ def _start(desk: Desk, setup: Callable[[], None] | None = None, config: Path | N
         desk.agent.namespace.enter()
         if setup:
             setup()
-    return desk.run([str(desk.agent.binaries / "penstockd"), "--config", str(config or desk.config)], setup=prepare, seconds=seconds)
+    return desk.run([str(program or desk.agent.binaries / "penstockd"), "--config", str(config or desk.config)], setup=prepare, seconds=seconds)
 
 
 def _fails(desk: Desk, said: Said, *wanted: str) -> None:
@@ -109,21 +110,14 @@ def capability_missing(desk: Desk) -> None:
 
 
 def not_root(desk: Desk) -> None:
-    program = desk.agent.binaries / "penstockd"
-
-    def nobody() -> None:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    if desk.run(["/usr/bin/test", "-x", str(program)], setup=nobody).code != 0:
-        raise Skip("the build is in a folder that other users may not enter")
+    program = desk.program_for_others("penstockd")
     file = desk.spoiled()
     for path in (desk.folder, *desk.folder.iterdir()):
         path.chmod(0o755 if path.is_dir() else 0o644)
     for parent in desk.folder.parents:
-        if desk.run(["/usr/bin/test", "-x", str(parent)], setup=nobody).code != 0:
+        if desk.run(["/usr/bin/test", "-x", str(parent)], setup=as_nobody).code != 0:
             raise Skip(f"{parent} is closed to other users")
-    _fails(desk, _start(desk, nobody, file), "missing capabilities CAP_NET_ADMIN, CAP_BPF", "run penstockd as root")
+    _fails(desk, _start(desk, as_nobody, file, program), "missing capabilities CAP_NET_ADMIN, CAP_BPF", "run penstockd as root")
 
 
 def bpffs_not_mounted(desk: Desk) -> None:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness import Case, Desk, Skip, must, one_sentence, says
+from harness import Case, Desk, as_nobody, must, one_sentence, says
 from lab.pki import GATEWAY_ID
 from lab.stage import READINGS4
 from lab.system import die_with_parent, wait_until
@@ -61,16 +61,9 @@ def no_such_tunnel(desk: Desk) -> None:
 
 def socket_closed_to_the_user(desk: Desk) -> None:
     desk.running()
-    program = desk.agent.binaries / "penstock"
-
-    def nobody() -> None:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-    if desk.run(["/usr/bin/test", "-x", str(program)], setup=nobody).code != 0:
-        raise Skip("the build is in a folder that other users may not enter")
+    program = desk.program_for_others("penstock")
     environment = dict(os.environ, PENSTOCK_SOCKET=str(desk.agent.run_dir / "control.sock"))
-    said = desk.run([str(program), "status"], setup=nobody, environment=environment)
+    said = desk.run([str(program), "status"], setup=as_nobody, environment=environment)
     must(said.code == 1, f"exit {said.code}")
     one_sentence(said.err)
     says(said.err, "you may not use", "control.sock", "run as root, or join the group penstock")
