@@ -25,6 +25,7 @@
 #define PENSTOCK_FRAGMENTS 4 /* fragmented packets under way, of a device and a family */
 #define PENSTOCK_PROBES 32   /* places of a hash table in which a key may be */
 #define PENSTOCK_MAX_GROUPS_PER_DEVICE 64
+#define PENSTOCK_MAX_TOTALS 4096    /* groups of a policy */
 #define PENSTOCK_BURST_NS 250000000 /* a rate is kept over this time and one packet */
 
 #ifdef __cplusplus
@@ -224,10 +225,20 @@ struct penstock_block {
     __u64 packet_cost;                      /* ns a packet */
     __u32 groups;                           /* first cell of the device's groups, sixteen (u32) in a cell */
     __u16 group_count;
-    __u8 lan; /* enum penstock_lan_services */
-    __u8 pad[9];
+    __u8 lan;         /* enum penstock_lan_services */
+    __u8 total_count; /* of the groups whose devices share a rate */
+    __u32 totals;     /* first cell of their struct penstock_total, four in a cell */
+    __u8 pad[4];
 };
 PENSTOCK_SIZE(struct penstock_block, 64);
+
+/* What the devices of a group may send together. */
+struct penstock_total {
+    __u64 byte_cost; /* as in a block */
+    __u32 bucket;    /* index into total_rates */
+    __u32 pad;
+};
+PENSTOCK_SIZE(struct penstock_total, 16);
 
 enum penstock_rule_flags {
     PENSTOCK_RULE_DENY = 1 << 0,
@@ -267,6 +278,7 @@ struct penstock_cell {
         struct penstock_mac_entry mac[4];
         struct penstock_block block;
         __u32 group[16];
+        struct penstock_total total[4];
         struct penstock_rule4 rule4[4];
         struct penstock_rule6 rule6;
     };
@@ -342,6 +354,9 @@ struct penstock_device_state {
     /* Behind it, for N flows: N tags (u8; 0: empty) and N struct penstock_flow4. */
 };
 PENSTOCK_SIZE(struct penstock_device_state, 192);
+
+/* ---- map total_rates: array[PENSTOCK_MAX_TOTALS], when what the devices of a group sent so far would be through at
+ * its rate (u64, CLOCK_MONOTONIC ns) ---- */
 
 /* ---- map flows_ipv6: array of 1 map, made when the policy first has an IPv6 address: array, slot -> flows ---- */
 

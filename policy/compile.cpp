@@ -67,6 +67,8 @@ Block compile_block(const Policy& policy, const Groups& groups) {
             add_rules(policy, service, true, block.rules);
         take_smaller(block.rate, group.rate);
         take_smaller(block.packet_rate, group.packet_rate);
+        if (group.total_rate != 0)
+            block.totals.push_back({index, group.total_rate});
     }
     // The service is the last member: of equal rules the lowest service comes first and stays.
     std::ranges::sort(block.rules);

@@ -42,6 +42,12 @@ struct Block {
     LanServices lan;
     std::uint64_t rate = 0;        // bytes a second of each device; 0: no limit
     std::uint64_t packet_rate = 0; // packets a second of each device
+    struct Total {
+        std::uint32_t group = 0; // index of Policy::groups
+        std::uint64_t rate = 0;  // bytes a second of all its devices together
+        auto operator<=>(const Total&) const = default;
+    };
+    std::vector<Total> totals; // each holds
     auto operator<=>(const Block&) const = default;
 };
 

@@ -11,6 +11,7 @@ namespace penstock::core {
 namespace {
 
 constexpr auto kTick = std::chrono::seconds(1);
+constexpr auto kFresh = std::chrono::milliseconds(100); // what is said about the gate is not older
 // Netlink tells of one change in several messages.
 constexpr auto kSettle = std::chrono::milliseconds(10);
 
@@ -175,12 +176,18 @@ void Agent::reconcile() {
     soon_ = {};
     if (released_)
         return;
+    looked_at_ = std::chrono::steady_clock::now();
     // What is wrong is an event and stays in the status; the next change or tick tries again.
     (void)guard_->reconcile();
     look_at_uplinks();
     ipsec_->set_local_addresses(guard_->uplink_addresses());
     ipsec_->mend(repairs_);
     repairs_.tell();
+}
+
+void Agent::look_again() {
+    if (std::chrono::steady_clock::now() - looked_at_ > kFresh)
+        reconcile();
 }
 
 // libcharon takes an interface that leaves a bridge for one that is gone, and hears nothing from there ever after.

@@ -44,6 +44,7 @@ private:
     void xfrm_changed();
     void find_lost_sas();
     void reconcile();
+    void look_again(); // unless it has just been done
     void look_at_uplinks();
     void reconcile_soon();
     void tick();
@@ -83,6 +84,7 @@ private:
     std::set<std::string> enslaved_; // uplinks that were ports of something when we last looked
     bool released_ = false;          // by an operator, until the next start
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+    std::chrono::steady_clock::time_point looked_at_; // by reconcile()
 };
 
 } // namespace penstock::core

@@ -35,6 +35,8 @@ void Agent::handle(const nlohmann::json& request, std::string body, std::shared_
 
 nlohmann::json Agent::answer_now(const nlohmann::json& request, const Answer& asker) {
     const auto op = text(request, "op");
+    if (op == "status" || op == "guard")
+        look_again();
     if (op == "status")
         return status();
     if (op == "devices")

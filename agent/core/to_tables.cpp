@@ -5,6 +5,7 @@
 namespace penstock::core {
 namespace {
 
+static_assert(policy::kMaxGroups.value <= PENSTOCK_MAX_TOTALS, "each group has a bucket of its own");
 static_assert(policy::kMaxRulesPerDevice.value <= datapath::kMaxRules, "a device's rules fit one block");
 
 datapath::Peer peer_of(policy::Peer::Kind kind) {
@@ -37,6 +38,8 @@ datapath::Block block_of(const policy::Block& block, const std::vector<std::uint
         .lan = {.arp_nd = block.lan.arp_nd, .dhcp = block.lan.dhcp, .dns = block.lan.dns, .ntp = block.lan.ntp},
         .bytes_per_second = block.rate,
         .packets_per_second = block.packet_rate};
+    for (const auto& total : block.totals)
+        out.totals.push_back({.bucket = total.group, .bytes_per_second = total.rate});
     out.rules.reserve(block.rules.size());
     for (const auto& rule : block.rules)
         out.rules.push_back(

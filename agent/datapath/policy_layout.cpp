@@ -127,7 +127,7 @@ private:
         std::uint8_t flags = PENSTOCK_DEVICE_USED;
         if (device.ifindex != 0)
             flags |= PENSTOCK_DEVICE_BOUND;
-        if (block.bytes_per_second != 0 || block.packets_per_second != 0)
+        if (block.bytes_per_second != 0 || block.packets_per_second != 0 || !block.totals.empty())
             flags |= PENSTOCK_DEVICE_RATE;
         if (block.lan.arp_nd)
             flags |= PENSTOCK_DEVICE_ARP_ND;
@@ -232,10 +232,19 @@ private:
         return {};
     }
 
+    static std::uint64_t byte_cost(std::uint64_t bytes_per_second) {
+        return (1'000'000'000ULL << 16) / bytes_per_second + 1;
+    }
+
     penstock_block rules_of(const Block& block) {
         penstock_block out{};
         if (block.bytes_per_second != 0)
-            out.byte_cost = (1'000'000'000ULL << 16) / block.bytes_per_second + 1;
+            out.byte_cost = byte_cost(block.bytes_per_second);
+        std::vector<penstock_total> totals;
+        for (const auto& total : block.totals)
+            totals.push_back({.byte_cost = byte_cost(total.bytes_per_second), .bucket = total.bucket, .pad = 0});
+        out.total_count = static_cast<std::uint8_t>(totals.size());
+        out.totals = append(totals);
         if (block.packets_per_second != 0)
             out.packet_cost = 1'000'000'000ULL / block.packets_per_second + 1;
         out.lan =

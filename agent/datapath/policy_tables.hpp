@@ -43,6 +43,11 @@ struct Block {
     LanServices lan = {};
     std::uint64_t bytes_per_second = 0; // that each device may send; 0: no limit
     std::uint64_t packets_per_second = 0;
+    struct Total {
+        std::uint32_t bucket = 0; // below PENSTOCK_MAX_TOTALS; whoever names it shares it
+        std::uint64_t bytes_per_second = 0;
+    };
+    std::vector<Total> totals = {}; // at most PENSTOCK_MAX_GROUPS_PER_DEVICE
 };
 
 struct DeviceEntry {

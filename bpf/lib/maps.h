@@ -156,6 +156,13 @@ struct {
 } device_state __weak SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, PENSTOCK_MAX_TOTALS);
+    __type(key, __u32);
+    __type(value, __u64);
+} total_rates __weak SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
     __uint(max_entries, PENSTOCK_DROP_REASON_MAX);
     __type(key, __u32);

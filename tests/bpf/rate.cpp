@@ -70,6 +70,35 @@ BOOST_AUTO_TEST_CASE(a_device_without_a_limit_and_other_devices_do_not_notice) {
     BOOST_TEST(burst(gateway, 100) == 100);
 }
 
+BOOST_AUTO_TEST_CASE(what_devices_share_is_spent_by_any_of_them) {
+    Gateway gateway;
+    auto tables = Gateway::policy();
+    tables.blocks[1].totals = tables.blocks[0].totals = {{.bucket = 7, .bytes_per_second = 1'000'000},
+                                                         {.bucket = 4095, .bytes_per_second = 100'000}};
+    gateway.enforce(tables);
+    const Bytes neighbours =
+        Ethernet{.source = "02:00:00:00:00:13"} / IPv4{.source = "10.20.0.13"} / Udp{} / Payload{Bytes(958, 0)};
+    const auto begin = Clock::now();
+    int passed = 0;
+    for (int i = 0; i < 200; i++)
+        for (const auto& frame : {kFrame, neighbours})
+            passed += gateway.from_device(frame) == "pass" ? 1 : 0;
+    BOOST_TEST(passed >= 25);
+    BOOST_TEST(passed <= most_since(begin));
+    tables.blocks[0].totals = {{.bucket = 8, .bytes_per_second = 100'000}}; // a bucket that is full
+    gateway.enforce(tables);
+    BOOST_TEST(burst(gateway, 20) == 20);
+}
+
+// A slow rate leaves a debt of hours; under a policy that gives more nobody waits for that.
+BOOST_AUTO_TEST_CASE(a_debt_ends_with_the_policy_that_made_it) {
+    Gateway gateway;
+    limit(gateway, 1, 0);
+    BOOST_TEST(burst(gateway, 5) == 1);
+    limit(gateway, 1'000'000, 0);
+    BOOST_TEST(burst(gateway, 20) == 20);
+}
+
 // Two CPUs that spend from one bucket never get more than it holds.
 BOOST_AUTO_TEST_CASE(races_give_nothing_away) {
     Gateway gateway;
