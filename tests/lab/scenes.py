@@ -32,7 +32,7 @@ def start(stage: Stage) -> None:
         flow.wait_for_sent(20, 5 * lab.slowness)
         early = flow.answered
         life = agent.launch()
-        arrived = flow.wait_for_answers(20, 10 * lab.slowness)
+        arrived = flow.wait_for_answers(20, 30 * lab.slowness)
         delay = flow.first_answer - life.started
         flow.finish()
     stage.opened()
