@@ -323,6 +323,8 @@ void PolicyManager::compile_again(const std::string& in_tables) {
         if (job->status)
             job->status = store_.stage(job->candidate->tables);
         if (job->status)
+            job->status = assign_slots(*job->candidate); // of one that was locked since it came, nobody has any
+        if (job->status)
             job->status = store_.commit();
         job->done = job->status.has_value();
         if (job->done) {
