@@ -27,16 +27,23 @@ net::SecurityPolicy make(Direction direction, const IpPrefix& source, const IpPr
     return policy;
 }
 
-// Lets a packet to a tunnel's network pass as it is, before our blocks are asked.
+bool overlaps(const auto& networks, const IpPrefix& prefix) {
+    return std::ranges::any_of(networks, [&](const IpPrefix& network) { return network.overlaps(prefix); });
+}
+
+// Somebody else's that lets pass as it is what we block: a packet to a tunnel's network, before our blocks are asked;
+// or one that is forwarded for a device, which nothing but the default blocks.
 bool opens(const net::SecurityPolicy& policy, const Config& config) {
-    if (policy.foreign || policy.transform || policy.action != Action::allow || policy.direction == Direction::in ||
-        policy.priority > kBlockPriority)
+    const auto& [source, destination] = std::tie(policy.selector.source, policy.selector.destination);
+    if (policy.action != Action::allow || !(policy.foreign ? policy.in_clear : !policy.transform))
         return false;
-    return std::ranges::any_of(config.tunnels, [&](const TunnelConfig& tunnel) {
-        return std::ranges::any_of(tunnel.remote_networks, [&](const IpPrefix& remote) {
-            return remote.overlaps(policy.selector.destination);
-        });
-    });
+    const bool to_remote = std::ranges::any_of(
+        config.tunnels, [&](const TunnelConfig& tunnel) { return overlaps(tunnel.remote_networks, destination); });
+    if (policy.direction == Direction::out)
+        return to_remote && policy.priority <= kBlockPriority;
+    const auto devices = config.device_networks();
+    return policy.direction == Direction::forward &&
+           (to_remote || overlaps(devices, source) || overlaps(devices, destination));
 }
 
 bool contains(const auto& list, const auto& value) { return std::ranges::find(list, value) != list.end(); }

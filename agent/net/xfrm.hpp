@@ -135,7 +135,8 @@ struct SecurityPolicy {
     Action action = Action::allow;
     std::optional<PolicyTemplate> transform; // allow without one: in clear
     std::uint32_t mark = 0, mark_mask = 0;
-    bool foreign = false; // listed only: has parts this struct does not hold (several templates, another mode ...)
+    bool foreign = false;  // listed only: has parts this struct does not hold (several templates, another mode ...)
+    bool in_clear = false; // of a foreign one: lets through what no ESP protected (no template, or optional ones)
 
     bool operator==(const SecurityPolicy&) const = default;
     [[nodiscard]] std::string str() const;

@@ -82,6 +82,15 @@ void decode_templates(const Attributes& attrs, SecurityPolicy& out) {
                                    tmpl->reqid, ntohl(tmpl->id.spi)};
 }
 
+bool requires_esp(const Attributes& attrs) {
+    const auto* raw = attrs.raw(XFRMA_TMPL);
+    if (raw == nullptr)
+        return false;
+    const auto* first = static_cast<const xfrm_user_tmpl*>(nla_data(raw));
+    return std::any_of(first, first + nla_len(raw) / sizeof *first,
+                       [](const auto& tmpl) { return tmpl.id.proto == IPPROTO_ESP && tmpl.optional == 0; });
+}
+
 std::optional<SecurityPolicy> parse_policy(const nlmsghdr& message) {
     const auto info = header_of<xfrm_userpolicy_info>(message);
     // Directions above "forward" are the per-socket policies of bypass sockets.
@@ -100,6 +109,9 @@ std::optional<SecurityPolicy> parse_policy(const nlmsghdr& message) {
     out.foreign = attrs.get<std::uint32_t>(XFRMA_IF_ID).value_or(0) != 0 || attrs.has(XFRMA_SEC_CTX) ||
                   attrs.has(XFRMA_OFFLOAD_DEV);
     decode_templates(attrs, out);
+    // With an interface id it is asked for packets of that XFRM interface only.
+    out.in_clear = out.foreign && out.action == SecurityPolicy::Action::allow &&
+                   attrs.get<std::uint32_t>(XFRMA_IF_ID).value_or(0) == 0 && !requires_esp(attrs);
     return out;
 }
 

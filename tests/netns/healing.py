@@ -95,6 +95,10 @@ def heals_what_netlink_announces(stage: Stage) -> None:
         ("xfrm setdefault", lambda: _ip(gateway, "xfrm", "policy", "getdefault"), lambda: _ip(gateway, "xfrm", "policy", "setdefault", "fwd", "accept")),
         ("an allow policy", lambda: _policies(gateway),
          lambda: _ip(gateway, "xfrm", "policy", "add", "src", "0.0.0.0/0", "dst", "203.0.113.0/24", "dir", "fwd", "action", "allow", "priority", "5")),
+        ("a policy whose SA is optional", lambda: _policies(gateway),
+         lambda: gateway.ip("xfrm policy add src 0.0.0.0/0 dst 0.0.0.0/0 dir fwd tmpl proto esp mode tunnel level use")),
+        ("a device to anywhere", lambda: _policies(gateway),
+         lambda: gateway.ip("xfrm policy add src 10.20.0.0/24 dst 192.88.99.0/24 dir fwd action allow priority 2147483647")),
         ("lan0 forwarding", lambda: _sysctl(gateway, "ipv4/conf/lan0/forwarding"), lambda: gateway.sysctl({"ipv4/conf/lan0/forwarding": 0})),
         ("IPv6 forwarding", lambda: _sysctl(gateway, "ipv6/conf/all/forwarding"), lambda: gateway.sysctl({"ipv6/conf/all/forwarding": 0})),
     ]
