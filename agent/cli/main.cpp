@@ -2,6 +2,7 @@
 #include "agent/cli/agent_commands.hpp"
 #include "agent/cli/bundle_commands.hpp"
 #include "agent/cli/doctor_command.hpp"
+#include "agent/cli/help_command.hpp"
 #include "policy/text.hpp"
 
 #include <CLI/CLI.hpp>
@@ -49,6 +50,7 @@ int main(int argc, char** argv) {
     add_agent_commands(app, socket, exit_code);
     add_doctor_command(app, socket, exit_code);
     add_bundle_commands(app, exit_code);
+    add_help_command(app, exit_code);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
