@@ -67,6 +67,7 @@ std::string ca_name(std::size_t index) { return index == 0 ? "ca.pem" : "ca-" + 
 
 std::string config_text(const Answers& answers) {
     std::vector<std::string> ca;
+    ca.reserve(answers.ca.size());
     for (std::size_t i = 0; i < answers.ca.size(); i++)
         ca.push_back(ca_name(i));
     std::string essentials;
