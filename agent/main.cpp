@@ -44,7 +44,7 @@ int check_config(const std::string& file) {
 }
 
 Status run(core::Config config) {
-    if (auto ok = core::check_capabilities(); !ok) {
+    if (auto ok = core::check_capabilities(core::Task::agent); !ok) {
         (void)core::shut_forwarding(config); // as far as they reach: an ordinary user's penstockd changes nothing
         return ok;
     }

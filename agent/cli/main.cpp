@@ -2,6 +2,8 @@
 #include "agent/cli/agent_commands.hpp"
 #include "agent/cli/bundle_commands.hpp"
 #include "agent/cli/doctor_command.hpp"
+#include "agent/cli/help_command.hpp"
+#include "agent/cli/setup_command.hpp"
 #include "policy/text.hpp"
 
 #include <CLI/CLI.hpp>
@@ -48,7 +50,9 @@ int main(int argc, char** argv) {
                "Exit status: 0 done, 1 refused or failed, 2 wrong usage.");
     add_agent_commands(app, socket, exit_code);
     add_doctor_command(app, socket, exit_code);
+    add_setup_command(app, exit_code);
     add_bundle_commands(app, exit_code);
+    add_help_command(app, exit_code);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -24,7 +24,7 @@ Status put_up(const Config& config) {
 } // namespace
 
 Status arm(const Config& config) {
-    if (auto ok = check_capabilities(); !ok)
+    if (auto ok = check_capabilities(Task::gate); !ok)
         return ok;
     auto ok = put_up(config);
     if (!ok)

@@ -3,6 +3,7 @@
 #include "agent/base/fd.hpp"
 #include "agent/net/sysctl.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <linux/bpf.h>
@@ -18,12 +19,12 @@ struct Capability {
     int number;
     const char* name;
 };
-// The gate and its tables; then what becoming penstock-ike takes.
-constexpr std::array kNeeded{
-    Capability{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, Capability{CAP_BPF, "CAP_BPF"},
-    Capability{CAP_PERFMON, "CAP_PERFMON"},     Capability{CAP_SETUID, "CAP_SETUID"},
-    Capability{CAP_SETGID, "CAP_SETGID"},       Capability{CAP_SETPCAP, "CAP_SETPCAP"},
-    Capability{CAP_KILL, "CAP_KILL"},           Capability{CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE"}};
+constexpr std::array kForTheGate{Capability{CAP_NET_ADMIN, "CAP_NET_ADMIN"}, Capability{CAP_BPF, "CAP_BPF"},
+                                 Capability{CAP_PERFMON, "CAP_PERFMON"}};
+// What becoming penstock-ike takes.
+constexpr std::array kForIke{Capability{CAP_SETUID, "CAP_SETUID"}, Capability{CAP_SETGID, "CAP_SETGID"},
+                             Capability{CAP_SETPCAP, "CAP_SETPCAP"}, Capability{CAP_KILL, "CAP_KILL"},
+                             Capability{CAP_NET_BIND_SERVICE, "CAP_NET_BIND_SERVICE"}};
 
 std::string joined(const std::vector<std::string>& list) {
     std::string out;
@@ -34,19 +35,23 @@ std::string joined(const std::vector<std::string>& list) {
 
 } // namespace
 
-std::vector<std::string> missing_capabilities() {
+std::vector<std::string> missing_capabilities(Task task) {
     __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
     std::array<__user_cap_data_struct, 2> data{};
     syscall(SYS_capget, &header, data.data()); // on failure all are missing
     std::vector<std::string> out;
-    for (const auto& one : kNeeded)
+    const auto look = [&](const Capability& one) {
         if ((data.at(static_cast<std::size_t>(one.number) / 32).effective >> (one.number % 32) & 1U) == 0)
             out.emplace_back(one.name);
+    };
+    std::ranges::for_each(kForTheGate, look);
+    if (task == Task::agent)
+        std::ranges::for_each(kForIke, look);
     return out;
 }
 
-Status check_capabilities() {
-    const auto missing = missing_capabilities();
+Status check_capabilities(Task task) {
+    const auto missing = missing_capabilities(task);
     if (missing.empty())
         return {};
     return fail((missing.size() == 1 ? "missing capability " : "missing capabilities ") + joined(missing) +

@@ -9,9 +9,14 @@
 
 namespace penstock::core {
 
-// Names such as CAP_BPF, of those that penstockd needs and this process does not have.
-std::vector<std::string> missing_capabilities();
-Status check_capabilities();
+enum class Task {
+    gate,  // to put it up or take it away
+    agent, // and to start and end penstock-ike
+};
+
+// Names such as CAP_BPF, of those that the task needs and this process does not have.
+std::vector<std::string> missing_capabilities(Task task);
+Status check_capabilities(Task task);
 Status check_bpf();  // ENOSYS: the kernel has none; EPERM: somebody forbids it
 Status check_xfrm(); // EPROTONOSUPPORT: the kernel has none
 

@@ -23,7 +23,7 @@ Status take_away(const Config& config) {
 } // namespace
 
 Status release(const Config& config) {
-    if (auto ok = check_capabilities(); !ok)
+    if (auto ok = check_capabilities(Task::gate); !ok)
         return ok;
     Config without_tunnels = config; // each SA and policy of ours then belongs to no tunnel, and goes
     without_tunnels.tunnels.clear();

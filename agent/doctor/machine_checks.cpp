@@ -28,7 +28,7 @@ void check_kernel(Report& report) {
     utsname name{};
     uname(&name);
     const auto release = std::string("Linux ") + name.release;
-    if (auto ok = core::check_capabilities(); !ok) {
+    if (auto ok = core::check_capabilities(core::Task::gate); !ok) {
         report.warning("privileges", "without root a part cannot be looked at", "sudo penstock doctor");
         return;
     }

@@ -169,8 +169,12 @@ libexec = "{self.binaries}"
             os.kill(pid, signal.SIGCONT)
 
     def arm(self) -> tuple[int, str]:
-        """`penstockd guard arm`, as its unit runs it at boot: exit status, and what it said."""
-        done = run([str(self.binaries / "penstockd"), "guard", "arm", "--config", str(self.etc / "penstock.toml")], setup=self.namespace.enter, check=False)
+        """`penstockd guard arm`, with what its unit lets it have at boot: exit status, and what it said."""
+        unit = (Path(__file__).resolve().parents[2] / "packaging/systemd/penstock-guard.service").read_text(encoding="utf-8")
+        allowed = next(line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")).partition("=")[2].split()
+        bounds = ",".join(["-all", *("+" + name.removeprefix("CAP_").lower() for name in allowed)])
+        done = run(["setpriv", "--bounding-set", bounds, str(self.binaries / "penstockd"), "guard", "arm", "--config", str(self.etc / "penstock.toml")],
+                   setup=self.namespace.enter, check=False)
         return done.returncode, done.stderr.strip()
 
     def stop(self, signum: int = signal.SIGTERM) -> None:
