@@ -2,10 +2,12 @@
 
 #include "policy/bundle/encoding.hpp"
 #include "policy/bundle/fields.hpp"
+#include "policy/bundle/signature.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 namespace penstock::policy {
@@ -137,20 +139,24 @@ std::string Root::to_payload() const {
 
 SignatureCount count_signatures(const Envelope& envelope, const Root& root, const Role& role) {
     SignatureCount count;
-    std::set<std::string> valid, invalid;
+    std::set<std::string> valid, invalid, not_canonical;
     const std::string message = envelope.signed_bytes();
     for (const Signature& signature : envelope.signatures) {
-        if (!std::ranges::binary_search(role.keys, signature.key_id))
+        if (!std::ranges::binary_search(role.keys, signature.key_id)) {
             count.unknown++;
-        else if (root.keys.at(signature.key_id).verify(message, signature.bytes))
-            valid.insert(signature.key_id);
+            continue;
+        }
+        const PublicKey& key = root.keys.at(signature.key_id);
+        if (!is_canonical_signature(key.type(), signature.bytes))
+            not_canonical.insert(key.id());
+        else if (key.verify(message, signature.bytes))
+            valid.insert(key.id());
         else
-            invalid.insert(signature.key_id);
+            invalid.insert(key.id());
     }
-    for (const auto& id : valid)
-        invalid.erase(id);
     count.valid.assign(valid.begin(), valid.end());
-    count.invalid.assign(invalid.begin(), invalid.end());
+    std::ranges::set_difference(invalid, valid, std::back_inserter(count.invalid));
+    std::ranges::set_difference(not_canonical, valid, std::back_inserter(count.not_canonical));
     return count;
 }
 

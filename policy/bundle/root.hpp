@@ -34,8 +34,9 @@ struct Root {
 
 // Which keys of a role signed an envelope. Each key counts once; what no key of the role made is only counted.
 struct SignatureCount {
-    std::vector<std::string> valid;   // ids, sorted
-    std::vector<std::string> invalid; // keys of the role whose signature does not match
+    std::vector<std::string> valid;         // ids, sorted
+    std::vector<std::string> invalid;       // keys of the role whose signature does not match
+    std::vector<std::string> not_canonical; // keys of the role with a signature in another form than signature.hpp's
     std::size_t unknown = 0;
 };
 SignatureCount count_signatures(const Envelope& envelope, const Root& root, const Role& role);

@@ -19,6 +19,11 @@ Check check_signatures(const SignatureCount& count, const Role& role) {
         return {};
     const std::string tally =
         std::to_string(count.valid.size()) + " of " + std::to_string(role.threshold) + " valid signatures";
+    if (!count.not_canonical.empty())
+        return refuse(Refusal::signature_not_canonical,
+                      "the signature by key " + short_id(count.not_canonical.front()) +
+                          " is not in its canonical form (Ed25519: S below the order; P-256: DER with the lower s); " +
+                          tally);
     if (!count.invalid.empty())
         return refuse(Refusal::signature_invalid, "the signature by key " + short_id(count.invalid.front()) +
                                                       " does not match the payload: it was changed after signing; " +
@@ -70,6 +75,8 @@ std::string_view refusal_name(Refusal refusal) {
         return "unknown_key";
     case Refusal::signature_invalid:
         return "signature_invalid";
+    case Refusal::signature_not_canonical:
+        return "signature_not_canonical";
     case Refusal::too_few_signatures:
         return "too_few_signatures";
     case Refusal::malformed_policy:

@@ -15,14 +15,16 @@
 namespace penstock::policy {
 
 enum class Refusal {
-    oversize,           // larger than kMaxEnvelopeBytes
-    not_an_envelope,    // not a DSSE envelope in strict JSON, cut off, ...
-    wrong_payload_type, // signed for something else
-    root_expired,       // the trust anchor itself is too old
-    unknown_key,        // signed only by keys that the root does not list for policies
-    signature_invalid,  // a listed key's signature does not match the payload
-    too_few_signatures, // below the threshold; a key counts once
-    malformed_policy,   // well signed, but not a policy this version understands
+    oversize,                // larger than kMaxEnvelopeBytes
+    not_an_envelope,         // not a DSSE envelope in strict JSON, cut off, ...
+    wrong_payload_type,      // signed for something else
+    root_expired,            // the trust anchor itself is too old
+    unknown_key,             // signed only by keys that the root does not list for policies
+    signature_invalid,       // a listed key's signature does not match the payload
+    signature_not_canonical, // a listed key's signature in a form that anybody could have made of another
+                             // (signature.hpp)
+    too_few_signatures,      // below the threshold; a key counts once
+    malformed_policy,        // well signed, but not a policy this version understands
     wrong_fleet,
     wrong_gateway,
     rollback,            // older than the last version
