@@ -160,22 +160,26 @@ SignatureCount count_signatures(const Envelope& envelope, const Root& root, cons
     return count;
 }
 
-Result<Root> load_root(std::string_view envelope_bytes) {
-    const auto envelope = Envelope::parse(envelope_bytes, kMaxRootBytes);
-    if (!envelope)
-        return tl::unexpected(envelope.error());
-    if (envelope->payload_type != kRootPayloadType)
-        return fail("this is not a root document but " + quote(envelope->payload_type));
-    // A root vouches for itself: its keys must be read before its signatures can be. The strict reader bears that.
-    auto root = Root::from_payload(envelope->payload);
-    if (!root)
-        return root;
-    const auto count = count_signatures(*envelope, *root, root->root);
-    if (count.valid.size() < root->root.threshold)
-        return fail("the root document carries " + std::to_string(count.valid.size()) + " of " +
-                    std::to_string(root->root.threshold) +
-                    " valid signatures of its own root keys; sign it with `penstock bundle sign`");
-    return root;
+tl::expected<void, Refused> check_threshold(const SignatureCount& count, const Role& role, std::string_view role_name) {
+    if (count.valid.size() >= role.threshold)
+        return {};
+    const auto short_id = [](const std::string& key_id) { return key_id.substr(0, 16); };
+    const std::string tally =
+        std::to_string(count.valid.size()) + " of " + std::to_string(role.threshold) + " valid signatures";
+    if (!count.not_canonical.empty())
+        return refuse(Refusal::signature_not_canonical,
+                      "the signature by key " + short_id(count.not_canonical.front()) +
+                          " is not in its canonical form (Ed25519: S below the order; P-256: DER with the lower s); " +
+                          tally);
+    if (!count.invalid.empty())
+        return refuse(Refusal::signature_invalid, "the signature by key " + short_id(count.invalid.front()) +
+                                                      " does not match the payload: it was changed after signing; " +
+                                                      tally);
+    if (count.valid.empty() && count.unknown > 0)
+        return refuse(Refusal::unknown_key, "signed only by keys that the root does not list for the role " +
+                                                std::string(role_name) + "; " + tally);
+    return refuse(Refusal::too_few_signatures,
+                  tally + "; more of the root's " + std::string(role_name) + " keys must sign");
 }
 
 } // namespace penstock::policy

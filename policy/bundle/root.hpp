@@ -3,6 +3,7 @@
 
 #include "policy/bundle/envelope.hpp"
 #include "policy/bundle/key.hpp"
+#include "policy/bundle/refusal.hpp"
 #include "policy/text.hpp"
 
 #include <cstdint>
@@ -41,7 +42,11 @@ struct SignatureCount {
 };
 SignatureCount count_signatures(const Envelope& envelope, const Root& root, const Role& role);
 
-// A root file as an operator trusts it: an envelope that carries its own root threshold. Expiry is judged by verify().
+// Whether that is enough. role_name: "root" or "policy", for the sentence.
+tl::expected<void, Refused> check_threshold(const SignatureCount& count, const Role& role, std::string_view role_name);
+
+// A root file as an operator trusts it: an envelope that carries its own root threshold, and perhaps those that
+// replaced it since (root_chain.hpp), of which the last one is given. Expiry is judged by verify().
 Result<Root> load_root(std::string_view envelope_bytes);
 
 } // namespace penstock::policy
