@@ -13,7 +13,8 @@ struct Limit {
 
 inline constexpr Limit kMaxEnvelopeBytes{"envelope_bytes", 128ULL << 20};
 inline constexpr Limit kMaxRootBytes{"root_bytes", 1ULL << 20};
-inline constexpr Limit kMaxYamlBytes{"yaml_bytes", 64ULL << 20}; // each file
+inline constexpr Limit kMaxRootChainBytes{"root_chain_bytes", 8ULL << 20}; // of all its root documents
+inline constexpr Limit kMaxYamlBytes{"yaml_bytes", 64ULL << 20};           // each file
 inline constexpr Limit kMaxKeyBytes{"key_bytes", 16ULL << 10};
 inline constexpr Limit kMaxYamlFiles{"yaml_files", 256};
 

@@ -179,8 +179,9 @@ void add_push(CLI::App& app, const std::string& socket, int& exit_code) {
     auto dry_run = std::make_shared<bool>(false);
     auto run = command(push, socket, exit_code);
     examples(push, "  penstock push --dry-run policy.bundle\n"
-                   "  penstock push policy.bundle");
-    push->add_option("FILE", *file, "signed bundle")->required();
+                   "  penstock push policy.bundle\n"
+                   "  penstock push root-2.json");
+    push->add_option("FILE", *file, "signed bundle, or root document")->required();
     push->add_flag("--dry-run", *dry_run, "verify only; change nothing");
     push->callback([=] {
         const auto bundle = read_bundle_file(*file);

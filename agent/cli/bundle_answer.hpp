@@ -3,7 +3,7 @@
 
 #include "agent/base/result.hpp"
 #include "agent/cli/bundle_commands.hpp"
-#include "policy/bundle/envelope.hpp"
+#include "policy/bundle/root_chain.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -49,6 +49,19 @@ Result<policy::Envelope> load_envelope(const std::string& path);
 
 // What the policy in an envelope says; an error if it is none that we would sign.
 Result<Answer> describe_policy(const policy::Envelope& envelope);
+
+// A bundle, or the root documents of a file; the last envelope is the one to sign or to look at.
+Result<policy::RootChain> load_signable(const std::string& path);
+
+// What a root document says; an error if it is none that we would sign.
+Result<Answer> describe_root(const policy::Envelope& envelope);
+Answer init_root(const Options& options);
+struct RotateGiven {
+    bool root_threshold, policy_threshold; // whether these options are there
+};
+Answer rotate_root(const Options& options, const RotateGiven& given);
+// path: what errors call it.
+Answer verify_root(const std::string& path, std::string_view bytes, const policy::Root& trusted, policy::Time now);
 
 Answer build_bundle(const Options& options);
 Answer diff_bundles(const Options& options); // Options::file against Options::other

@@ -3,6 +3,7 @@
 #include "agent/base/file.hpp"
 #include "agent/cli/bundle_answer.hpp"
 #include "policy/bundle/encoding.hpp"
+#include "policy/bundle/root_chain.hpp"
 #include "policy/bundle/verify.hpp"
 #include "policy/not_yet.hpp"
 #include "policy/payload.hpp"
@@ -45,67 +46,10 @@ Answer keygen(const Options& options) {
             {{"key_id", id}, {"type", options.type}, {"private", options.out}, {"public", pub}}};
 }
 
-Result<Role> make_role(const std::vector<std::string>& paths, std::uint64_t threshold, std::string_view name,
-                       Root& root) {
-    Role role{{}, threshold};
-    for (const std::string& path : paths) {
-        const auto key = load_public_key(path);
-        if (!key)
-            return tl::unexpected(key.error());
-        if (std::ranges::find(role.keys, key->id()) != role.keys.end())
-            return fail(path + ": this key is given twice for the role " + std::string(name));
-        role.keys.push_back(key->id());
-        root.keys.emplace(key->id(), *key);
-    }
-    std::ranges::sort(role.keys);
-    return role;
-}
-
-Answer init_root(const Options& options) {
-    Root root;
-    root.fleet = options.fleet;
-    root.version = 1;
-    root.expires = *parse_time(options.expires);
-    auto root_role = make_role(options.root_keys, options.root_threshold, "root", root);
-    auto policy_role = make_role(options.policy_keys, options.policy_threshold, "policy", root);
-    if (!root_role || !policy_role)
-        return failure((!root_role ? root_role : policy_role).error());
-    root.root = std::move(*root_role);
-    root.policy = std::move(*policy_role);
-    const Envelope envelope{std::string(kRootPayloadType), root.to_payload(), {}};
-    // What our own reader refuses is never written.
-    if (const auto again = Root::from_payload(envelope.payload); !again)
-        return failure(again.error());
-    if (auto written = write_file_atomically(options.out, envelope.dump(), 0644, Existing::refuse); !written)
-        return failure(written.error());
-    return {"wrote " + options.out + ": root of " + root.fleet +
-                ", not signed yet; next: " + std::to_string(root.root.threshold) +
-                " of its root keys run `penstock bundle sign --key KEY.pem " + options.out + "`",
-            {{"out", options.out}, {"fleet", root.fleet}, {"version", root.version}}};
-}
-
 // What an envelope holds, in words; an error if it is nothing that we would sign.
 Result<Answer> describe_content(const Envelope& envelope) {
-    Answer answer;
-    if (envelope.payload_type == kRootPayloadType) {
-        const auto root = Root::from_payload(envelope.payload);
-        if (!root)
-            return tl::unexpected(root.error());
-        const auto role = [&](std::string_view name, const Role& r) {
-            std::string text = "\n" + std::string(name) + ": " + std::to_string(r.threshold) + " of";
-            for (const auto& id : r.keys)
-                text += "\n  " + id + " " + std::string(key_type_name(root->keys.at(id).type()));
-            answer.json[name] = {{"threshold", r.threshold}, {"keys", r.keys}};
-            return text;
-        };
-        answer.text = "root of " + root->fleet + " version " + std::to_string(root->version) + ", expires " +
-                      format_time(root->expires) + role("root", root->root) + role("policy", root->policy);
-        answer.json.update(Json{{"kind", "root"},
-                                {"fleet", root->fleet},
-                                {"version", root->version},
-                                {"expires", format_time(root->expires)}});
-        return answer;
-    }
+    if (envelope.payload_type == kRootPayloadType)
+        return describe_root(envelope);
     if (envelope.payload_type != kPolicyPayloadType)
         return fail("the payload is " + quote(envelope.payload_type) + ": neither a policy nor a root");
     return describe_policy(envelope);
@@ -115,32 +59,33 @@ Answer sign(const Options& options) {
     const auto key = load_private_key(options.key);
     if (!key)
         return failure(key.error());
-    auto envelope = load_envelope(options.file);
-    if (!envelope)
-        return failure(envelope.error());
+    auto file = load_signable(options.file);
+    if (!file)
+        return failure(file.error());
+    Envelope& envelope = file->envelopes.back();
     // Nobody signs what this version would not read.
-    auto content = describe_content(*envelope);
+    auto content = describe_content(envelope);
     if (!content)
         return failure(Error(content.error()).with(options.file));
     const std::string& id = key->public_key().id();
-    if (std::ranges::find(envelope->signatures, id, &Signature::key_id) != envelope->signatures.end())
+    if (std::ranges::find(envelope.signatures, id, &Signature::key_id) != envelope.signatures.end())
         return refusal(options.file + " carries a signature by this key already (" + id + "); a key counts once",
                        "signed_already");
-    if (envelope->signatures.size() >= kMaxSignatures.value)
+    if (envelope.signatures.size() >= kMaxSignatures.value)
         return refusal(options.file + ": no more signatures than the " + describe(kMaxSignatures), "limit");
-    const auto signature = key->sign(envelope->signed_bytes());
+    const auto signature = key->sign(envelope.signed_bytes());
     if (!signature)
         return failure(signature.error());
-    envelope->signatures.push_back({id, *signature});
-    if (auto written = write_file_atomically(options.file, envelope->dump(), 0644); !written)
+    envelope.signatures.push_back({id, *signature});
+    if (auto written = write_file_atomically(options.file, file->dump(), 0644); !written)
         return failure(written.error());
-    return {"signed " + options.file + " with key " + id + " (" + plural(envelope->signatures.size(), "signature") +
+    return {"signed " + options.file + " with key " + id + " (" + plural(envelope.signatures.size(), "signature") +
                 "): " + content->text.substr(0, content->text.find('\n')),
-            {{"key_id", id}, {"signatures", envelope->signatures.size()}, {"kind", content->json["kind"]}}};
+            {{"key_id", id}, {"signatures", envelope.signatures.size()}, {"kind", content->json["kind"]}}};
 }
 
 Answer verify_bundle(const Options& options, bool with_last_version) {
-    const auto root_bytes = read_file(options.root, kMaxRootBytes.value);
+    const auto root_bytes = read_file(options.root, kMaxRootChainBytes.value);
     if (!root_bytes)
         return failure(root_bytes.error());
     const auto root = load_root(*root_bytes);
@@ -149,12 +94,15 @@ Answer verify_bundle(const Options& options, bool with_last_version) {
     const auto bytes = read_file(options.file, kMaxEnvelopeBytes.value + 1);
     if (!bytes)
         return failure(bytes.error());
+    const Time at = options.now.empty() ? now() : *parse_time(options.now);
+    if (is_root_chain(*bytes))
+        return verify_root(options.file, *bytes, *root, at);
     VerifyContext context;
     if (!options.gateway.empty())
         context.gateway = options.gateway;
     if (with_last_version)
         context.last_version = options.last_version;
-    context.now = options.now.empty() ? now() : *parse_time(options.now);
+    context.now = at;
     const auto verified = verify(*bytes, *root, context);
     if (!verified)
         return refusal(options.file + ": " + verified.error().message, refusal_name(verified.error().refusal));
@@ -171,9 +119,10 @@ Answer verify_bundle(const Options& options, bool with_last_version) {
 }
 
 Answer inspect(const Options& options) {
-    const auto envelope = load_envelope(options.file);
-    if (!envelope)
-        return failure(envelope.error());
+    const auto file = load_signable(options.file);
+    if (!file)
+        return failure(file.error());
+    const Envelope* envelope = &file->envelopes.back();
     auto answer = describe_content(*envelope);
     if (!answer)
         return failure(Error(answer.error()).with(options.file));
@@ -199,6 +148,8 @@ void print(const Answer& answer, bool json) {
         (answer.exit_code == kDone ? std::cout : std::cerr) << answer.text << "\n";
     }
 }
+
+void examples(CLI::App* app, const std::string& lines) { app->footer("Examples:\n" + lines); }
 
 std::string check_time(const std::string& text) {
     const auto time = parse_time(text);
@@ -243,18 +194,37 @@ void add_bundle_commands(CLI::App& app, int& exit_code) {
     root->add_option("--expires", r->expires, "such as 2027-01-01T00:00:00Z")->required()->check(check_time);
     root->add_option("--out", r->out)->required();
 
+    auto [rotate, t] =
+        add("rotate-root", "make the next root document, to be signed", [](const Options& options, const CLI::App& c) {
+            return rotate_root(options, {.root_threshold = c.count("--root-threshold") > 0,
+                                         .policy_threshold = c.count("--policy-threshold") > 0});
+        });
+    examples(rotate, "  penstock bundle rotate-root --root root.json --root-key a.pub.pem b.pub.pem c.pub.pem \\\n"
+                     "    --root-threshold 2 --expires 2028-01-01T00:00:00Z --out root-2.json\n"
+                     "  penstock bundle sign --key old.pem root-2.json    # by as many keys as the old root asks for\n"
+                     "  penstock bundle sign --key a.pem root-2.json      # and as many as the new one does\n"
+                     "  penstock push root-2.json");
+    rotate->add_option("--root", t->root, "the root document in force")->required();
+    rotate->add_option("--root-key", t->root_keys, "all PUB.pem that may sign roots from now on; default: as before");
+    rotate->add_option("--root-threshold", t->root_threshold, "how many of them must; default: as before");
+    rotate->add_option("--policy-key", t->policy_keys, "all PUB.pem that may sign policies; default: as before");
+    rotate->add_option("--policy-threshold", t->policy_threshold, "how many of them must; default: as before");
+    rotate->add_option("--expires", t->expires, "such as 2028-01-01T00:00:00Z")->required()->check(check_time);
+    rotate->add_option("--out", t->out, "the old root and those before it, and behind them the new one")->required();
+
     auto [make, b] = add("build", "YAML into an unsigned bundle", plain(build_bundle));
     make->add_option("SRC", b->sources, "YAML files of one fleet, or folders of them")->required();
     make->add_option("--out", b->out)->required();
 
     auto [add_signature, s] = add("sign", "add one signature, in place", plain(sign));
+    examples(add_signature, "  penstock bundle sign --key alice.pem policy.bundle");
     add_signature->add_option("--key", s->key, "KEY.pem")->required();
     add_signature->add_option("FILE", s->file, "a bundle or a root document")->required();
 
-    auto [check, v] =
-        add("verify", "would a gateway take this bundle?", [](const Options& options, const CLI::App& command) {
-            return verify_bundle(options, command.count("--last-version") > 0);
-        });
+    auto [check, v] = add("verify", "would a gateway take this bundle, or this root?",
+                          [](const Options& options, const CLI::App& command) {
+                              return verify_bundle(options, command.count("--last-version") > 0);
+                          });
     check->add_option("--root", v->root, "the trusted root document")->required();
     check->add_option("FILE", v->file)->required();
     check->add_option("--gateway", v->gateway, "the gateway's name");

@@ -1,4 +1,4 @@
-// `penstock bundle keygen|init-root|build|sign|verify|inspect|diff`: needs no daemon and no root.
+// `penstock bundle keygen|init-root|rotate-root|build|sign|verify|inspect|diff`: needs no daemon and no root.
 #pragma once
 
 #include "agent/base/result.hpp"

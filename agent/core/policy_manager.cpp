@@ -47,13 +47,15 @@ struct PolicyManager::Push {
     bool dry_run;
     std::function<void(PushAnswer)> done;
     Verified result = tl::unexpected(Refused{});
-    bool unchanged = false; // what is in the tables already
+    bool unchanged = false;                                      // what is in the tables already
+    std::optional<tl::expected<RootStore::Taken, Refused>> root; // what was pushed was no bundle
+    std::string orphaned; // why the stored bundle would be refused under that root; empty: it would not
     Status status;
 };
 
 PolicyManager::PolicyManager(const Config& config, Worker& worker, EventLog& events, datapath::PolicyStore& store,
                              const datapath::Counters& counters)
-    : config_(config), worker_(worker), events_(events), store_(store), counters_(counters) {}
+    : config_(config), worker_(worker), events_(events), store_(store), counters_(counters), roots_(config) {}
 
 // Only a file that is not there means "none yet". Anything else would forget, in silence, what must not be rolled back.
 Result<PolicyManager::Last> PolicyManager::read_last() const {
@@ -72,12 +74,9 @@ Result<PolicyManager::Last> PolicyManager::read_last() const {
 }
 
 PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool keep_expired) const {
-    auto text = read_guarded(config_.root, policy::kMaxRootBytes.value);
-    if (!text)
-        return unable(text.error());
-    auto root = policy::load_root(*text);
+    const auto root = roots_.load();
     if (!root)
-        return unable(std::move(root.error()).with(config_.root.string()));
+        return unable(root.error());
     const auto last = read_last();
     if (!last)
         return unable(last.error());
@@ -242,6 +241,8 @@ Status PolicyManager::load_stored() {
 void PolicyManager::push(std::string bundle, bool dry_run, std::function<void(PushAnswer)> done) {
     auto job = std::make_shared<Push>(Push{.bundle = std::move(bundle), .dry_run = dry_run, .done = std::move(done)});
     const auto work = [this, job] {
+        if (policy::is_root_chain(job->bundle))
+            return take_root(*job);
         job->result = verify(job->bundle, false);
         if (!job->result)
             return;
@@ -252,13 +253,53 @@ void PolicyManager::push(std::string bundle, bool dry_run, std::function<void(Pu
     worker_.post(work, [this, job] { pushed(*job); });
 }
 
-void PolicyManager::pushed(const Push& push) {
-    if (!push.result) {
-        const auto& refused = push.result.error();
-        const auto name = std::string(policy::refusal_name(refused.refusal));
-        events_.add(log::Level::warning, "bundle_refused", {{"refusal", name}, {"why", refused.message}});
-        return push.done({fail(refused.message), name, ""});
+// A policy goes on under the root that it was accepted under; only the next start asks for the new one's signatures.
+void PolicyManager::take_root(Push& push) const {
+    push.root = roots_.take(push.bundle, policy::now(), push.dry_run);
+    if (!*push.root || push.dry_run)
+        return;
+    const auto stored = read_file(bundle_path(config_), policy::kMaxEnvelopeBytes.value);
+    if (!stored)
+        return;
+    if (const auto again = verify(*stored, true); !again)
+        push.orphaned = again.error().message;
+}
+
+void PolicyManager::root_pushed(const Push& push) {
+    if (!*push.root)
+        return say_refused(push, push.root->error());
+    const auto& taken = **push.root;
+    const auto title = "root of " + taken.root.fleet + " version " + std::to_string(taken.root.version);
+    if (push.dry_run)
+        return push.done({{}, "", title + " would be accepted"});
+    std::string message = title + " is in force, after version " + std::to_string(taken.before);
+    if (taken.already_in_force)
+        message = title + " is already in force";
+    else
+        events_.add(log::Level::info, "root_in_force",
+                    {{"fleet", taken.root.fleet},
+                     {"version", taken.root.version},
+                     {"before", taken.before},
+                     {"expires", policy::format_time(taken.root.expires)}});
+    if (!push.orphaned.empty()) {
+        constexpr auto kMend = "push a bundle signed by its policy keys before the next restart";
+        events_.add(log::Level::error, "policy_without_root", {{"why", push.orphaned}, {"mend", kMend}});
+        message += "; the policy in force would be refused under it (" + push.orphaned + "): " + kMend;
     }
+    push.done({{}, "", message});
+}
+
+void PolicyManager::say_refused(const Push& push, const Refused& refused) {
+    const auto name = std::string(policy::refusal_name(refused.refusal));
+    events_.add(log::Level::warning, "bundle_refused", {{"refusal", name}, {"why", refused.message}});
+    push.done({fail(refused.message), name, ""});
+}
+
+void PolicyManager::pushed(const Push& push) {
+    if (push.root)
+        return root_pushed(push);
+    if (!push.result)
+        return say_refused(push, push.result.error());
     const auto title = (*push.result)->verified->policy.title();
     if (push.unchanged)
         return push.done({{}, "", title + " is already in force"});

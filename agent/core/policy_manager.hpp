@@ -5,6 +5,7 @@
 #include "agent/base/worker.hpp"
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
+#include "agent/core/root_store.hpp"
 #include "agent/core/schedule.hpp"
 #include "agent/core/to_tables.hpp"
 #include "agent/datapath/counters.hpp"
@@ -33,6 +34,7 @@ public:
         std::string refusal; // name of the refusal, empty if none
         std::string message; // for a person, when it went well
     };
+    // A bundle, or root documents (root_chain.hpp).
     void push(std::string bundle, bool dry_run, std::function<void(PushAnswer)> done);
 
     // Looks at the clock: says once, and locks if so configured, when the policy has expired.
@@ -81,7 +83,10 @@ private:
     Status store_last(const Candidate& candidate) const;
     [[nodiscard]] Result<Last> read_last() const;
 
+    void take_root(Push& push) const;
     void pushed(const Push& push);
+    void root_pushed(const Push& push);
+    void say_refused(const Push& push, const policy::Refused& refused);
     void take(std::shared_ptr<Candidate> candidate);
     void compile_again(const std::string& in_tables);
     void come_back();
@@ -92,6 +97,7 @@ private:
     EventLog& events_;
     datapath::PolicyStore& store_;
     const datapath::Counters& counters_;
+    RootStore roots_;
     std::string digest_in_tables_;              // worker: of the policy that store_ holds; empty: none, or locked
     std::map<MacAddress, std::uint32_t> slots_; // worker: who has which slot of the counters
     std::shared_ptr<const Candidate> in_force_;

@@ -3,8 +3,8 @@
 #include "agent/base/file.hpp"
 #include "agent/core/credentials.hpp"
 #include "agent/core/ike_supervisor.hpp"
+#include "agent/core/root_store.hpp"
 #include "agent/core/routing.hpp"
-#include "policy/bundle/root.hpp"
 #include "policy/limits.hpp"
 
 #include <algorithm>
@@ -13,17 +13,12 @@ namespace penstock::core {
 namespace {
 
 void check_root(const Config& config, Preflight& out) {
-    const auto text = read_guarded(config.root, policy::kMaxRootBytes.value);
-    if (!text) {
-        out.wrong.push_back("[policy] root: " + text.error().message());
-        return;
-    }
-    const auto root = policy::load_root(*text);
+    const auto root = RootStore(config).load();
     if (!root)
-        out.wrong.push_back(config.root.string() + ": " + root.error().message());
+        out.wrong.push_back("[policy] root: " + root.error().message());
     else if (policy::now() > root->expires)
-        out.wrong.push_back(config.root.string() + " expired at " + policy::format_time(root->expires) +
-                            "; no bundle is accepted until a newer root is there");
+        out.wrong.push_back("[policy] root: version " + std::to_string(root->version) + " expired at " +
+                            policy::format_time(root->expires) + "; no bundle is accepted until a newer root is there");
 }
 
 void check_credentials(const Config& config, Preflight& out) {

@@ -2,6 +2,7 @@
 
 #include "agent/base/file.hpp"
 #include "policy/bundle/encoding.hpp"
+#include "policy/bundle/signature.hpp"
 #include "policy/limits.hpp"
 
 #include <openssl/bio.h>
@@ -118,7 +119,8 @@ std::string PublicKey::pem() const {
 bool PublicKey::verify(std::string_view message, std::string_view signature) const {
     const Context context(EVP_MD_CTX_new());
     const bool ok =
-        context && EVP_DigestVerifyInit(context.get(), nullptr, digest(type_), nullptr, handle_.get()) == 1 &&
+        context && is_canonical_signature(type_, signature) &&
+        EVP_DigestVerifyInit(context.get(), nullptr, digest(type_), nullptr, handle_.get()) == 1 &&
         EVP_DigestVerify(context.get(), bytes(signature), signature.size(), bytes(message), message.size()) == 1;
     ERR_clear_error();
     return ok;
@@ -162,9 +164,11 @@ Result<std::string> PrivateKey::sign(std::string_view message) const {
                     EVP_DigestSignInit(context.get(), nullptr, digest(public_.type()), nullptr, handle_.get()) == 1 &&
                     EVP_DigestSign(context.get(), signature.data(), &size, bytes(message), message.size()) == 1;
     ERR_clear_error();
-    if (!ok)
+    auto canonical = ok ? canonical_signature(public_.type(), {reinterpret_cast<const char*>(signature.data()), size})
+                        : std::nullopt;
+    if (!canonical)
         return fail("OpenSSL cannot sign with this key");
-    return std::string(reinterpret_cast<const char*>(signature.data()), size);
+    return std::move(*canonical);
 }
 
 Result<PrivateKey> load_private_key(const std::string& path) {

@@ -42,6 +42,7 @@ public:
     [[nodiscard]] const std::string& id() const { return id_; } // SHA-256 of the DER, 64 hex digits
     [[nodiscard]] const std::string& der() const { return der_; }
     [[nodiscard]] std::string pem() const;
+    // Only a signature in the form of signature.hpp.
     [[nodiscard]] bool verify(std::string_view message, std::string_view signature) const;
 
 private:
@@ -60,7 +61,7 @@ public:
 
     [[nodiscard]] const PublicKey& public_key() const { return public_; }
     [[nodiscard]] Result<Secret> pem() const;
-    [[nodiscard]] Result<std::string> sign(std::string_view message) const;
+    [[nodiscard]] Result<std::string> sign(std::string_view message) const; // in the form of signature.hpp
 
 private:
     static Result<PrivateKey> from_handle(KeyHandle handle);

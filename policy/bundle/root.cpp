@@ -2,10 +2,12 @@
 
 #include "policy/bundle/encoding.hpp"
 #include "policy/bundle/fields.hpp"
+#include "policy/bundle/signature.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 namespace penstock::policy {
@@ -137,39 +139,47 @@ std::string Root::to_payload() const {
 
 SignatureCount count_signatures(const Envelope& envelope, const Root& root, const Role& role) {
     SignatureCount count;
-    std::set<std::string> valid, invalid;
+    std::set<std::string> valid, invalid, not_canonical;
     const std::string message = envelope.signed_bytes();
     for (const Signature& signature : envelope.signatures) {
-        if (!std::ranges::binary_search(role.keys, signature.key_id))
+        if (!std::ranges::binary_search(role.keys, signature.key_id)) {
             count.unknown++;
-        else if (root.keys.at(signature.key_id).verify(message, signature.bytes))
-            valid.insert(signature.key_id);
+            continue;
+        }
+        const PublicKey& key = root.keys.at(signature.key_id);
+        if (!is_canonical_signature(key.type(), signature.bytes))
+            not_canonical.insert(key.id());
+        else if (key.verify(message, signature.bytes))
+            valid.insert(key.id());
         else
-            invalid.insert(signature.key_id);
+            invalid.insert(key.id());
     }
-    for (const auto& id : valid)
-        invalid.erase(id);
     count.valid.assign(valid.begin(), valid.end());
-    count.invalid.assign(invalid.begin(), invalid.end());
+    std::ranges::set_difference(invalid, valid, std::back_inserter(count.invalid));
+    std::ranges::set_difference(not_canonical, valid, std::back_inserter(count.not_canonical));
     return count;
 }
 
-Result<Root> load_root(std::string_view envelope_bytes) {
-    const auto envelope = Envelope::parse(envelope_bytes, kMaxRootBytes);
-    if (!envelope)
-        return tl::unexpected(envelope.error());
-    if (envelope->payload_type != kRootPayloadType)
-        return fail("this is not a root document but " + quote(envelope->payload_type));
-    // A root vouches for itself: its keys must be read before its signatures can be. The strict reader bears that.
-    auto root = Root::from_payload(envelope->payload);
-    if (!root)
-        return root;
-    const auto count = count_signatures(*envelope, *root, root->root);
-    if (count.valid.size() < root->root.threshold)
-        return fail("the root document carries " + std::to_string(count.valid.size()) + " of " +
-                    std::to_string(root->root.threshold) +
-                    " valid signatures of its own root keys; sign it with `penstock bundle sign`");
-    return root;
+tl::expected<void, Refused> check_threshold(const SignatureCount& count, const Role& role, std::string_view role_name) {
+    if (count.valid.size() >= role.threshold)
+        return {};
+    const auto short_id = [](const std::string& key_id) { return key_id.substr(0, 16); };
+    const std::string tally =
+        std::to_string(count.valid.size()) + " of " + std::to_string(role.threshold) + " valid signatures";
+    if (!count.not_canonical.empty())
+        return refuse(Refusal::signature_not_canonical,
+                      "the signature by key " + short_id(count.not_canonical.front()) +
+                          " is not in its canonical form (Ed25519: S below the order; P-256: DER with the lower s); " +
+                          tally);
+    if (!count.invalid.empty())
+        return refuse(Refusal::signature_invalid, "the signature by key " + short_id(count.invalid.front()) +
+                                                      " does not match the payload: it was changed after signing; " +
+                                                      tally);
+    if (count.valid.empty() && count.unknown > 0)
+        return refuse(Refusal::unknown_key, "signed only by keys that the root does not list for the role " +
+                                                std::string(role_name) + "; " + tally);
+    return refuse(Refusal::too_few_signatures,
+                  tally + "; more of the root's " + std::string(role_name) + " keys must sign");
 }
 
 } // namespace penstock::policy

@@ -3,6 +3,7 @@
 
 #include "policy/bundle/envelope.hpp"
 #include "policy/bundle/key.hpp"
+#include "policy/bundle/refusal.hpp"
 #include "policy/text.hpp"
 
 #include <cstdint>
@@ -34,13 +35,18 @@ struct Root {
 
 // Which keys of a role signed an envelope. Each key counts once; what no key of the role made is only counted.
 struct SignatureCount {
-    std::vector<std::string> valid;   // ids, sorted
-    std::vector<std::string> invalid; // keys of the role whose signature does not match
+    std::vector<std::string> valid;         // ids, sorted
+    std::vector<std::string> invalid;       // keys of the role whose signature does not match
+    std::vector<std::string> not_canonical; // keys of the role with a signature in another form than signature.hpp's
     std::size_t unknown = 0;
 };
 SignatureCount count_signatures(const Envelope& envelope, const Root& root, const Role& role);
 
-// A root file as an operator trusts it: an envelope that carries its own root threshold. Expiry is judged by verify().
+// Whether that is enough. role_name: "root" or "policy", for the sentence.
+tl::expected<void, Refused> check_threshold(const SignatureCount& count, const Role& role, std::string_view role_name);
+
+// A root file as an operator trusts it: an envelope that carries its own root threshold, and perhaps those that
+// replaced it since (root_chain.hpp), of which the last one is given. Expiry is judged by verify().
 Result<Root> load_root(std::string_view envelope_bytes);
 
 } // namespace penstock::policy

@@ -8,26 +8,6 @@ namespace {
 
 using Check = tl::expected<void, Refused>;
 
-tl::unexpected<Refused> refuse(Refusal refusal, std::string message) {
-    return tl::unexpected<Refused>(Refused{refusal, std::move(message)});
-}
-
-std::string short_id(const std::string& key_id) { return key_id.substr(0, 16); }
-
-Check check_signatures(const SignatureCount& count, const Role& role) {
-    if (count.valid.size() >= role.threshold)
-        return {};
-    const std::string tally =
-        std::to_string(count.valid.size()) + " of " + std::to_string(role.threshold) + " valid signatures";
-    if (!count.invalid.empty())
-        return refuse(Refusal::signature_invalid, "the signature by key " + short_id(count.invalid.front()) +
-                                                      " does not match the payload: it was changed after signing; " +
-                                                      tally);
-    if (count.valid.empty() && count.unknown > 0)
-        return refuse(Refusal::unknown_key, "signed only by keys that the root does not list for policies; " + tally);
-    return refuse(Refusal::too_few_signatures, tally + "; more of the root's policy keys must sign");
-}
-
 Check check_target(const Policy& policy, const Root& root, const VerifyContext& context) {
     if (policy.fleet != root.fleet)
         return refuse(Refusal::wrong_fleet,
@@ -56,40 +36,6 @@ Check check_version(const VerifiedPolicy& verified, const VerifyContext& context
 
 } // namespace
 
-std::string_view refusal_name(Refusal refusal) {
-    switch (refusal) {
-    case Refusal::oversize:
-        return "oversize";
-    case Refusal::not_an_envelope:
-        return "not_an_envelope";
-    case Refusal::wrong_payload_type:
-        return "wrong_payload_type";
-    case Refusal::root_expired:
-        return "root_expired";
-    case Refusal::unknown_key:
-        return "unknown_key";
-    case Refusal::signature_invalid:
-        return "signature_invalid";
-    case Refusal::too_few_signatures:
-        return "too_few_signatures";
-    case Refusal::malformed_policy:
-        return "malformed_policy";
-    case Refusal::wrong_fleet:
-        return "wrong_fleet";
-    case Refusal::wrong_gateway:
-        return "wrong_gateway";
-    case Refusal::rollback:
-        return "rollback";
-    case Refusal::conflicting_version:
-        return "conflicting_version";
-    case Refusal::expired:
-        return "expired";
-    case Refusal::gateway_unable:
-        return "gateway_unable";
-    }
-    return "?";
-}
-
 tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, const Root& root,
                                              const VerifyContext& context) {
     if (envelope_bytes.size() > kMaxEnvelopeBytes.value)
@@ -109,7 +55,7 @@ tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, co
         return refuse(Refusal::root_expired, "the root document of " + root.fleet + " expired at " +
                                                  format_time(root.expires) + "; install a newer one");
     auto count = count_signatures(*envelope, root, root.policy);
-    if (auto enough = check_signatures(count, root.policy); !enough)
+    if (auto enough = check_threshold(count, root.policy, "policy"); !enough)
         return tl::unexpected(enough.error());
     verified.signers = std::move(count.valid);
 

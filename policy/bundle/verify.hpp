@@ -1,10 +1,9 @@
 // Whether a bundle may become this gateway's policy. Every refusal has a name of its own and a sentence.
 #pragma once
 
+#include "policy/bundle/refusal.hpp"
 #include "policy/bundle/root.hpp"
 #include "policy/model.hpp"
-
-#include <tl/expected.hpp>
 
 #include <cstdint>
 #include <optional>
@@ -13,31 +12,6 @@
 #include <vector>
 
 namespace penstock::policy {
-
-enum class Refusal {
-    oversize,           // larger than kMaxEnvelopeBytes
-    not_an_envelope,    // not a DSSE envelope in strict JSON, cut off, ...
-    wrong_payload_type, // signed for something else
-    root_expired,       // the trust anchor itself is too old
-    unknown_key,        // signed only by keys that the root does not list for policies
-    signature_invalid,  // a listed key's signature does not match the payload
-    too_few_signatures, // below the threshold; a key counts once
-    malformed_policy,   // well signed, but not a policy this version understands
-    wrong_fleet,
-    wrong_gateway,
-    rollback,            // older than the last version
-    conflicting_version, // the last version again with another content
-    expired,
-    gateway_unable, // nothing is wrong with the bundle: its root cannot be read, or the gateway has no room for it
-};
-
-std::string_view refusal_name(Refusal refusal); // "rollback", ...
-
-struct Refused {
-    Refusal refusal;
-    std::string message;
-    [[nodiscard]] Error error() const { return Error(message); }
-};
 
 struct VerifyContext {
     std::optional<std::string> gateway;        // this gateway's name; none: any (a person's desk)

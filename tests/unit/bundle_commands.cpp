@@ -199,6 +199,51 @@ BOOST_AUTO_TEST_CASE(refusals_in_json_have_a_reason) {
     BOOST_TEST(done.err.empty());
 }
 
+BOOST_AUTO_TEST_CASE(rotate_root_replaces_a_key_and_raises_the_threshold) {
+    make_fleet();
+    ok("sign --key @root.pem @root.json");
+    ok("keygen --out @new.pem");
+    ok("keygen --out @newer.pem --type p256");
+    ok("rotate-root --root @root.json --root-key @new.pub.pem @newer.pub.pem --root-threshold 2 --expires "
+       "2029-01-01T00:00:00Z --out @root-2.json");
+    const std::string check = "verify --root @root.json @root-2.json --now 2026-11-22T00:00:00Z";
+    refused(check, "by the keys of version 1: 0 of 1 valid signatures");
+    ok("sign --key @new.pem @root-2.json");
+    ok("sign --key @newer.pem @root-2.json");
+    refused(check, "by the keys of version 1: signed only by keys that the root does not list for the role root");
+    ok("sign --key @root.pem @root-2.json");
+    const Run valid = run(check);
+    BOOST_TEST(valid.out ==
+               "valid: root of acme-berlin version 2, expires 2029-01-01T00:00:00Z, 1 step from version 1\n");
+    BOOST_TEST(run("inspect @root-2.json --json").json()["version"] == 2);
+    BOOST_TEST(run("inspect @root-2.json --json").json()["root"]["threshold"] == 2);
+    // The file holds the old one too: it is a trust anchor as it is, and the next rotation goes on from there.
+    ok("sign --key @one.pem @bundle.json");
+    ok("sign --key @two.pem @bundle.json");
+    ok("verify --root @root-2.json @bundle.json --now 2026-11-22T00:00:00Z");
+    ok("rotate-root --root @root-2.json --policy-key @one.pub.pem --policy-threshold 1 --expires 2029-06-01T00:00:00Z "
+       "--out @root-3.json");
+    ok("sign --key @new.pem @root-3.json");
+    refused("verify --root @root.json @root-3.json", "version 3: by the keys of version 2: 1 of 2 valid signatures");
+    ok("sign --key @newer.pem @root-3.json");
+    BOOST_TEST(run("verify --root @root.json @root-3.json --now 2026-11-22T00:00:00Z --json").json()["steps"] == 2);
+    const Json json = run("inspect @root-3.json --json").json();
+    BOOST_TEST(json["policy"]["keys"].size() == 1U);
+    BOOST_TEST(json["root"]["keys"].size() == 2U);
+    const Run back = run("verify --root @root-3.json @root-2.json --now 2026-11-22T00:00:00Z --json");
+    BOOST_TEST(back.json()["reason"] == "root_rollback");
+}
+
+BOOST_AUTO_TEST_CASE(rotate_root_refuses_what_cannot_work) {
+    make_fleet();
+    const std::string line = "rotate-root --root @root.json --expires 2029-01-01T00:00:00Z ";
+    refused(line + "--out @root-2.json", "0 of 1 valid signatures of its own root keys");
+    ok("sign --key @root.pem @root.json");
+    refused(line + "--root-threshold 2 --out @root-2.json", "root.roles.root.threshold: 2 is not between 1 and the 1");
+    refused(line + "--out @root.json", "exists already");
+    BOOST_TEST(!std::filesystem::exists(folder + "root-2.json"));
+}
+
 BOOST_AUTO_TEST_CASE(wrong_usage_is_status_2) {
     for (const char* line : {"", "frobnicate", "keygen", "keygen --out @k.pem --type rsa", "sign @bundle.json",
                              "build --out @b.json", "verify --root @root.json @bundle.json --now yesterday",

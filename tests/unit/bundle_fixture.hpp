@@ -22,6 +22,24 @@ inline std::string envelope(std::string_view type, std::string payload,
     return out.dump();
 }
 
+// A root whose root role is these keys, and whose policy role is one other.
+inline policy::Root make_root(std::uint64_t version, std::initializer_list<const policy::PrivateKey*> keys,
+                              std::uint64_t threshold, const policy::PrivateKey& policy_key) {
+    policy::Root root;
+    root.fleet = "acme-berlin";
+    root.version = version;
+    root.expires = *policy::parse_time("2028-01-01T00:00:00Z");
+    for (const auto* key : keys) {
+        root.keys.emplace(key->public_key().id(), key->public_key());
+        root.root.keys.push_back(key->public_key().id());
+    }
+    std::ranges::sort(root.root.keys);
+    root.root.threshold = threshold;
+    root.keys.emplace(policy_key.public_key().id(), policy_key.public_key());
+    root.policy = {{policy_key.public_key().id()}, 1};
+    return root;
+}
+
 struct Fleet {
     policy::PrivateKey root_key = make_key(), ed = make_key(), p256 = make_key(policy::KeyType::p256),
                        other = make_key();

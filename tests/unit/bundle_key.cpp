@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <sys/stat.h>
 
 using namespace penstock;
@@ -36,6 +37,11 @@ boost::test_tools::assertion_result have_vectors(boost::unit_test::test_unit_id)
     return have;
 }
 
+// RFC 8032, 5.1: L = 2^252 + 27742317777372353535851937790883648493, little endian.
+using namespace std::string_view_literals;
+constexpr auto kEd25519Order = "\xed\xd3\xf5\x5c\x1a\x63\x12\x58\xd6\x9c\xf7\xa2\xde\xf9\xde\x14"
+                               "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x10"sv;
+
 std::string ed25519_der(const std::string& raw) { return unhex("302a300506032b6570032100") + raw; }
 
 } // namespace
@@ -45,7 +51,7 @@ BOOST_AUTO_TEST_SUITE(bundle_key)
 BOOST_AUTO_TEST_CASE(agrees_with_wycheproof, *boost::unit_test::precondition(have_vectors)) {
     std::ifstream file(vectors_path());
     const auto all = nlohmann::json::parse(file);
-    std::size_t valid = 0, invalid = 0;
+    std::size_t valid = 0, invalid = 0, agreed = 0;
     for (const auto& group : all["testGroups"]) {
         const auto key = PublicKey::from_der(unhex(group["publicKeyDer"].get<std::string>()));
         BOOST_REQUIRE_MESSAGE(key, error_of(key));
@@ -53,14 +59,44 @@ BOOST_AUTO_TEST_CASE(agrees_with_wycheproof, *boost::unit_test::precondition(hav
         for (const auto& test : group["tests"]) {
             const bool expected = test["result"] == "valid";
             (expected ? valid : invalid)++;
-            BOOST_TEST(key->verify(unhex(test["msg"].get<std::string>()), unhex(test["sig"].get<std::string>())) ==
-                           expected,
-                       "test " << test["tcId"] << ": " << test["comment"]);
+            const bool verified =
+                key->verify(unhex(test["msg"].get<std::string>()), unhex(test["sig"].get<std::string>()));
+            agreed += verified == expected;
+            BOOST_TEST(verified == expected, "test " << test["tcId"] << ": " << test["comment"]);
         }
     }
+    BOOST_TEST(valid + invalid == 151U);
     BOOST_TEST(valid + invalid == all["numberOfTests"].get<std::size_t>());
     BOOST_TEST(valid > 0U);
     BOOST_TEST(invalid > 0U);
+    std::cout << "# Wycheproof Ed25519: " << agreed << " of " << valid + invalid << " vectors as marked (" << valid
+              << " valid, " << invalid << " invalid)\n";
+}
+
+BOOST_AUTO_TEST_CASE(refuses_every_other_form_of_an_ed25519_signature) {
+    const PrivateKey key = make_key();
+    const std::string good = *key.sign("message");
+    std::string other = good;
+    for (int i = 1; i < 16; i++) { // S + iL is the same modulo the group's order L, and fits into 32 bytes
+        unsigned carry = 0;
+        for (std::size_t at = 0; at < 32; at++) {
+            carry += static_cast<unsigned char>(other[32 + at]) + static_cast<unsigned char>(kEd25519Order[at]);
+            other[32 + at] = static_cast<char>(carry);
+            carry >>= 8;
+        }
+        if (carry != 0)
+            break;
+        BOOST_TEST(!key.public_key().verify("message", other), "S + " << i << "L");
+    }
+    for (const std::string& wrong :
+         {good.substr(0, 63), good + '\0', good.substr(0, 32), good.substr(32) + good.substr(0, 32),
+          std::string(64, '\0'), std::string(64, '\xff'), good.substr(0, 32) + std::string(kEd25519Order)})
+        BOOST_TEST(!key.public_key().verify("message", wrong), hex(wrong));
+    for (std::size_t bit = 0; bit < 512; bit++) {
+        other = good;
+        other[bit / 8] = static_cast<char>(other[bit / 8] ^ 1 << bit % 8);
+        BOOST_TEST(!key.public_key().verify("message", other), "bit " << bit);
+    }
 }
 
 BOOST_AUTO_TEST_CASE(both_types_sign_and_verify) {

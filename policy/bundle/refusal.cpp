@@ -1,0 +1,49 @@
+#include "policy/bundle/refusal.hpp"
+
+namespace penstock::policy {
+
+std::string_view refusal_name(Refusal refusal) {
+    switch (refusal) {
+    case Refusal::oversize:
+        return "oversize";
+    case Refusal::not_an_envelope:
+        return "not_an_envelope";
+    case Refusal::wrong_payload_type:
+        return "wrong_payload_type";
+    case Refusal::root_expired:
+        return "root_expired";
+    case Refusal::unknown_key:
+        return "unknown_key";
+    case Refusal::signature_invalid:
+        return "signature_invalid";
+    case Refusal::signature_not_canonical:
+        return "signature_not_canonical";
+    case Refusal::too_few_signatures:
+        return "too_few_signatures";
+    case Refusal::malformed_policy:
+        return "malformed_policy";
+    case Refusal::malformed_root:
+        return "malformed_root";
+    case Refusal::wrong_fleet:
+        return "wrong_fleet";
+    case Refusal::wrong_gateway:
+        return "wrong_gateway";
+    case Refusal::rollback:
+        return "rollback";
+    case Refusal::conflicting_version:
+        return "conflicting_version";
+    case Refusal::root_rollback:
+        return "root_rollback";
+    case Refusal::root_version_skipped:
+        return "root_version_skipped";
+    case Refusal::root_conflict:
+        return "root_conflict";
+    case Refusal::expired:
+        return "expired";
+    case Refusal::gateway_unable:
+        return "gateway_unable";
+    }
+    return "?";
+}
+
+} // namespace penstock::policy
