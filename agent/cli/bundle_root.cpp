@@ -142,7 +142,7 @@ Answer verify_root(const std::string& path, std::string_view bytes, const Root& 
 }
 
 Result<RootChain> load_signable(const std::string& path) {
-    const auto bytes = read_file(path, kMaxEnvelopeBytes.value);
+    const auto bytes = read_bundle_file(path);
     if (!bytes)
         return tl::unexpected(bytes.error());
     if (is_root_chain(*bytes)) {
