@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 namespace penstock::policy {
 
@@ -15,7 +16,7 @@ std::uint32_t DocumentBuilder::keep(std::string_view text) {
 
 Status DocumentBuilder::count() {
     if (++values_ > kMaxValues.value)
-        return fail("more values than the " + describe(kMaxValues));
+        return fail("more values than the " + describe(kMaxValues), EFBIG);
     return {};
 }
 
@@ -38,7 +39,7 @@ Status DocumentBuilder::key(std::string_view text, std::uint32_t line) {
     if (auto counted = count(); !counted)
         return counted;
     if (text.size() > kMaxTextBytes.value)
-        return fail("a key is longer than the " + describe(kMaxTextBytes));
+        return fail("a key is longer than the " + describe(kMaxTextBytes), EFBIG);
     open_.back().key = text;
     open_.back().key_line = line == 0 ? 1 : line;
     return {};
@@ -48,9 +49,9 @@ Result<std::uint32_t> DocumentBuilder::add(Kind kind, std::string_view text, std
     if (auto counted = count(); !counted)
         return tl::unexpected(counted.error());
     if (text.size() > text_limit_.value)
-        return fail("a text is longer than the " + describe(text_limit_));
+        return fail("a text is longer than the " + describe(text_limit_), EFBIG);
     if (document_.text_.size() + text.size() + kMaxTextBytes.value > UINT32_MAX)
-        return fail("more text than one document can hold");
+        return fail("more text than one document can hold", EFBIG);
     const auto index = static_cast<std::uint32_t>(document_.nodes_.size());
     Document::Node node{
         kind, line, 0, 0, keep(text), static_cast<std::uint32_t>(text.size()), Document::kNone, Document::kNone, 0};
@@ -82,7 +83,7 @@ Status DocumentBuilder::scalar(Kind kind, std::string_view text, std::uint32_t l
 
 Status DocumentBuilder::open(Kind kind, std::uint32_t line) {
     if (open_.size() >= kMaxDepth.value)
-        return fail("nested deeper than the " + describe(kMaxDepth));
+        return fail("nested deeper than the " + describe(kMaxDepth), EFBIG);
     const auto added = add(kind, {}, line);
     if (!added)
         return tl::unexpected(added.error());
@@ -131,7 +132,8 @@ Status DocumentBuilder::check_duplicates(const Document::Node& map) const {
         if (node.line != 0 && text.substr(node.key_at, node.key_size) == *twice)
             lines += (lines.empty() ? " (lines " : ", ") + std::to_string(node.line);
     }
-    return fail("the key " + quote(*twice) + " is there twice" + (lines.empty() ? "" : lines + ")") + "; keep one");
+    return fail("the key " + quote(*twice) + " is there twice" + (lines.empty() ? "" : lines + ")") + "; keep one",
+                EEXIST);
 }
 
 } // namespace penstock::policy

@@ -116,6 +116,8 @@ private:
 };
 
 // Strict JSON (RFC 8259): one value, valid UTF-8, no NUL, no byte after it. what: what errors call it, e.g. "payload".
+// Codes of errors, here and in those who read the document: EFBIG over a limit, EEXIST a key twice in an object,
+// EBADMSG bytes after the end, EILSEQ invalid UTF-8.
 Result<Document> parse_json(std::string_view bytes, std::string_view what, Limit text_limit = kMaxTextBytes);
 
 // One YAML document without anchors, aliases and tags. path: what errors call it: "path:line: ...".

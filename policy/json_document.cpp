@@ -6,6 +6,7 @@
 #include <simdjson.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <string>
 
 namespace penstock::policy {
@@ -40,18 +41,22 @@ public:
     bool parse_error(std::size_t position, const std::string&, const Json::exception& error) override {
         const std::string_view what = error.what();
         std::string why = "is not JSON";
-        if (what.find("UTF-8") != what.npos)
+        if (what.find("UTF-8") != what.npos) {
             why = "holds invalid UTF-8";
-        else if (what.find("unexpected end of input") != what.npos)
+            code = EILSEQ;
+        } else if (what.find("unexpected end of input") != what.npos)
             why = "ends too early (cut off?)";
-        else if (what.find("expected end of input") != what.npos)
+        else if (what.find("expected end of input") != what.npos) {
             why = "has bytes after its end";
+            code = EBADMSG;
+        }
         failure = why + " at byte " + std::to_string(position);
         return false;
     }
 
     DocumentBuilder builder;
     std::string failure;
+    int code = 0;
 
 private:
     bool step(const Status& status) {
@@ -59,6 +64,7 @@ private:
             return true;
         const std::string path = builder.path();
         failure = (path.empty() ? "" : path + ": ") + status.error().message();
+        code = status.error().code();
         return false;
     }
 };
@@ -138,7 +144,7 @@ Result<Document> parse_json(std::string_view bytes, std::string_view what, Limit
     Handler handler(text_limit);
     const bool ok = Json::sax_parse(bytes.begin(), bytes.end(), &handler, Json::input_format_t::json, /*strict=*/true);
     if (!ok || !handler.builder.complete())
-        return fail(std::string(what) + ": " + handler.failure);
+        return fail(std::string(what) + ": " + handler.failure, handler.code);
     return handler.builder.take();
 }
 

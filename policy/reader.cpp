@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 namespace penstock::policy {
 namespace {
@@ -50,6 +51,14 @@ tl::unexpected<Error> PolicyReader::wrong(Value value, const Path& path, const s
     return wrong(source(value), (place.empty() ? "" : place + ": ") + what);
 }
 
+tl::unexpected<Error> PolicyReader::over_limit(Source at, const std::string& what) const {
+    return fail(wrong(at, what).value().message(), EFBIG);
+}
+
+tl::unexpected<Error> PolicyReader::over_limit(Value value, const Path& path, const std::string& what) const {
+    return fail(wrong(value, path, what).value().message(), EFBIG);
+}
+
 tl::unexpected<Error> PolicyReader::twice(const std::string& what, Source first, Source second) const {
     return wrong(second, what + (form_ == Form::payload ? "" : " (first at " + where(first) + ")") + "; keep one");
 }
@@ -82,7 +91,7 @@ Status PolicyReader::read_top(Value value, const Path& path) {
         const auto& limit = key == "services" ? kMaxServices : kMaxGroups;
         const auto have = key == "services" ? policy_.services.size() : policy_.groups.size();
         if (have + value.size() > limit.value)
-            return wrong(value, path, "more entries than the " + describe(limit));
+            return over_limit(value, path, "more entries than the " + describe(limit));
         for (const Value entry : value) {
             const Path here{&path, entry.key()};
             if (!is_name(entry.key()))
@@ -94,7 +103,7 @@ Status PolicyReader::read_top(Value value, const Path& path) {
     }
     if (key == "devices") {
         if (policy_.devices.size() + value.size() > kMaxDevices.value)
-            return wrong(value, path, "more entries than the " + describe(kMaxDevices));
+            return over_limit(value, path, "more entries than the " + describe(kMaxDevices));
         return each_item(value, path, kMaxDevices,
                          [this](Value device, const Path& here) { return read_device(device, here); });
     }

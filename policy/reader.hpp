@@ -55,6 +55,9 @@ private:
     [[nodiscard]] std::string where(Source at) const; // "policy.yaml:12", or "payload"
     [[nodiscard]] tl::unexpected<Error> wrong(Source at, const std::string& what) const;
     [[nodiscard]] tl::unexpected<Error> wrong(Value value, const Path& path, const std::string& what) const;
+    // wrong(), with the code EFBIG.
+    [[nodiscard]] tl::unexpected<Error> over_limit(Source at, const std::string& what) const;
+    [[nodiscard]] tl::unexpected<Error> over_limit(Value value, const Path& path, const std::string& what) const;
     [[nodiscard]] tl::unexpected<Error> twice(const std::string& what, Source first, Source second) const;
 
     template <class F> Status each_field(Value map, const Path& path, Names known, Names required, F&& read);

@@ -177,12 +177,12 @@ Status PolicyReader::check_rules() const {
         const auto rules = compile_block(policy_, device.groups).rules.size();
         total += rules;
         if (rules > kMaxRulesPerDevice.value)
-            return wrong(device.at, "devices." + device.name + ": its groups compile to " + std::to_string(rules) +
-                                        " rules (peers x ports of all their services), more than the " +
-                                        describe(kMaxRulesPerDevice) + "; join prefixes or port ranges");
+            return over_limit(device.at, "devices." + device.name + ": its groups compile to " + std::to_string(rules) +
+                                             " rules (peers x ports of all their services), more than the " +
+                                             describe(kMaxRulesPerDevice) + "; join prefixes or port ranges");
         if (total > kMaxRules.value)
-            return wrong(device.at, "devices." + device.name + ": with it the policy has more than the " +
-                                        describe(kMaxRules) + "; let more devices share their groups");
+            return over_limit(device.at, "devices." + device.name + ": with it the policy has more than the " +
+                                             describe(kMaxRules) + "; let more devices share their groups");
     }
     return {};
 }

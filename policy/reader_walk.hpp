@@ -49,7 +49,7 @@ template <class F> Status PolicyReader::each_item(Value list, const Path& path, 
     if (auto ok = expect(list, path, Kind::list, "[ ... ]"); !ok)
         return ok;
     if (list.size() > limit.value)
-        return wrong(list, path, std::to_string(list.size()) + " entries are more than the " + describe(limit));
+        return over_limit(list, path, std::to_string(list.size()) + " entries are more than the " + describe(limit));
     std::int64_t index = 0;
     for (const Value item : list)
         if (auto ok = read(item, Path{&path, {}, index++}); !ok)

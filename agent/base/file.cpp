@@ -39,6 +39,12 @@ bool sync_folder(const std::filesystem::path& folder) {
 
 Result<std::string> read_all(const Fd& fd, const std::filesystem::path& path, std::size_t limit) {
     const auto context = "cannot read " + path.string();
+    const auto too_large = [&] {
+        return fail(path.string() + " is larger than the limit of " + std::to_string(limit) + " bytes", EFBIG);
+    };
+    struct stat info{};
+    if (fstat(fd.get(), &info) == 0 && S_ISREG(info.st_mode) && static_cast<std::size_t>(info.st_size) > limit)
+        return too_large(); // before any memory is spent on it
     std::string content;
     char buffer[65536];
     for (;;) {
@@ -50,7 +56,7 @@ Result<std::string> read_all(const Fd& fd, const std::filesystem::path& path, st
         if (got == 0)
             return content;
         if (static_cast<std::size_t>(got) > limit - content.size())
-            return fail(path.string() + " is larger than the limit of " + std::to_string(limit) + " bytes", EFBIG);
+            return too_large();
         content.append(buffer, static_cast<std::size_t>(got));
     }
 }

@@ -23,6 +23,8 @@ struct Answer {
 
 struct Options {
     bool json = false;
+    bool encrypt = false;
+    std::string passphrase_file, payload, signature, public_key;
     std::string file, other, out, key, root, gateway, now, type = "ed25519", fleet, expires;
     std::vector<std::string> sources, root_keys, policy_keys;
     std::uint64_t root_threshold = 0, policy_threshold = 0, last_version = 0;
@@ -52,6 +54,11 @@ Result<Answer> describe_policy(const policy::Envelope& envelope);
 
 // A bundle, or the root documents of a file; the last envelope is the one to sign or to look at.
 Result<policy::RootChain> load_signable(const std::string& path);
+
+// What an envelope holds, in words; an error if it is nothing that we would sign.
+Result<Answer> describe_content(const policy::Envelope& envelope);
+Answer keygen(const Options& options);
+Answer sign(const Options& options);
 
 // What a root document says; an error if it is none that we would sign.
 Result<Answer> describe_root(const policy::Envelope& envelope);

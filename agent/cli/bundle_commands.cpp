@@ -10,79 +10,13 @@
 
 #include <nlohmann/json.hpp>
 
-#include <algorithm>
 #include <iostream>
 #include <memory>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace penstock::cli {
 namespace {
 
 using namespace penstock::policy;
-
-std::string public_path(const std::string& path) {
-    return (path.ends_with(".pem") ? path.substr(0, path.size() - 4) : path) + ".pub.pem";
-}
-
-Answer keygen(const Options& options) {
-    const std::string pub = public_path(options.out);
-    if (::access(pub.c_str(), F_OK) == 0)
-        return refusal(pub + " exists already; it is never overwritten", "exists");
-    const auto key = PrivateKey::generate(*key_type_from_name(options.type));
-    if (!key)
-        return failure(key.error());
-    const auto pem = key->pem();
-    if (!pem)
-        return failure(pem.error());
-    if (auto written = write_file_atomically(options.out, pem->text, 0600, Existing::refuse); !written)
-        return failure(written.error());
-    if (auto written = write_file_atomically(pub, key->public_key().pem(), 0644, Existing::refuse); !written) {
-        ::unlink(options.out.c_str()); // ours, made a moment ago, and useless alone
-        return failure(written.error());
-    }
-    const std::string& id = key->public_key().id();
-    return {"key id " + id + "\nwrote " + options.out + " (secret) and " + pub,
-            {{"key_id", id}, {"type", options.type}, {"private", options.out}, {"public", pub}}};
-}
-
-// What an envelope holds, in words; an error if it is nothing that we would sign.
-Result<Answer> describe_content(const Envelope& envelope) {
-    if (envelope.payload_type == kRootPayloadType)
-        return describe_root(envelope);
-    if (envelope.payload_type != kPolicyPayloadType)
-        return fail("the payload is " + quote(envelope.payload_type) + ": neither a policy nor a root");
-    return describe_policy(envelope);
-}
-
-Answer sign(const Options& options) {
-    const auto key = load_private_key(options.key);
-    if (!key)
-        return failure(key.error());
-    auto file = load_signable(options.file);
-    if (!file)
-        return failure(file.error());
-    Envelope& envelope = file->envelopes.back();
-    // Nobody signs what this version would not read.
-    auto content = describe_content(envelope);
-    if (!content)
-        return failure(Error(content.error()).with(options.file));
-    const std::string& id = key->public_key().id();
-    if (std::ranges::find(envelope.signatures, id, &Signature::key_id) != envelope.signatures.end())
-        return refusal(options.file + " carries a signature by this key already (" + id + "); a key counts once",
-                       "signed_already");
-    if (envelope.signatures.size() >= kMaxSignatures.value)
-        return refusal(options.file + ": no more signatures than the " + describe(kMaxSignatures), "limit");
-    const auto signature = key->sign(envelope.signed_bytes());
-    if (!signature)
-        return failure(signature.error());
-    envelope.signatures.push_back({id, *signature});
-    if (auto written = write_file_atomically(options.file, file->dump(), 0644); !written)
-        return failure(written.error());
-    return {"signed " + options.file + " with key " + id + " (" + plural(envelope.signatures.size(), "signature") +
-                "): " + content->text.substr(0, content->text.find('\n')),
-            {{"key_id", id}, {"signatures", envelope.signatures.size()}, {"kind", content->json["kind"]}}};
-}
 
 Answer verify_bundle(const Options& options, bool with_last_version) {
     const auto root_bytes = read_file(options.root, kMaxRootChainBytes.value);
@@ -184,6 +118,10 @@ void add_bundle_commands(CLI::App& app, int& exit_code) {
     auto [make_key, k] = add("keygen", "make a signing key", plain(keygen));
     make_key->add_option("--out", k->out, "KEY.pem, the secret key; KEY.pub.pem is written beside it")->required();
     make_key->add_option("--type", k->type, "ed25519 (default) or p256")->check(check_key_type);
+    make_key->add_flag("--encrypt", k->encrypt, "ask for a passphrase and encrypt KEY.pem with it");
+    make_key->add_option("--passphrase-file", k->passphrase_file, "encrypt with its first line, in place of asking");
+    examples(make_key, "  penstock bundle keygen --out alice.pem --encrypt\n"
+                       "  penstock bundle keygen --out bob.pem --type p256");
 
     auto [root, r] = add("init-root", "make a root document, to be signed", plain(init_root));
     root->add_option("--fleet", r->fleet)->required()->check(check_fleet);
@@ -217,8 +155,21 @@ void add_bundle_commands(CLI::App& app, int& exit_code) {
     make->add_option("--out", b->out)->required();
 
     auto [add_signature, s] = add("sign", "add one signature, in place", plain(sign));
-    examples(add_signature, "  penstock bundle sign --key alice.pem policy.bundle");
-    add_signature->add_option("--key", s->key, "KEY.pem")->required();
+    examples(add_signature,
+             "  penstock bundle sign --key alice.pem policy.bundle\n"
+             "With a key on a machine without a network:\n"
+             "  penstock bundle sign --payload policy.pae policy.bundle\n"
+             "  openssl pkeyutl -sign -rawin -inkey bob.pem -in policy.pae -out policy.sig      # there\n"
+             "  penstock bundle sign --signature policy.sig --public-key bob.pub.pem policy.bundle");
+    auto* how = add_signature->add_option_group("one of");
+    auto* secret = how->add_option("--key", s->key, "KEY.pem; asks for the passphrase of an encrypted one");
+    how->add_option("--payload", s->payload, "write what is to be signed (DSSE PAE) to this file; sign nothing");
+    auto* made = how->add_option("--signature", s->signature, "add this signature, made elsewhere over the PAE");
+    how->require_option(1);
+    auto* by = add_signature->add_option("--public-key", s->public_key, "PUB.pem of that signature")->needs(made);
+    made->needs(by);
+    add_signature->add_option("--passphrase-file", s->passphrase_file, "its first line, in place of asking")
+        ->needs(secret);
     add_signature->add_option("FILE", s->file, "a bundle or a root document")->required();
 
     auto [check, v] = add("verify", "would a gateway take this bundle, or this root?",

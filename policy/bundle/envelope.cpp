@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
+
 namespace penstock::policy {
 namespace {
 
@@ -22,7 +24,8 @@ Result<Signature> read_signature(Document::Value value, const std::string& place
     if (!bytes)
         return fail(place + ".sig: " + bytes.error().message());
     if (bytes->empty() || bytes->size() > kMaxSignatureBytes.value)
-        return fail(place + ".sig: is empty or longer than the " + describe(kMaxSignatureBytes));
+        return fail(place + ".sig: is empty or longer than the " + describe(kMaxSignatureBytes),
+                    bytes->empty() ? 0 : EFBIG);
     return Signature{std::string(*id), std::move(*bytes)};
 }
 
@@ -30,7 +33,7 @@ Result<Signature> read_signature(Document::Value value, const std::string& place
 
 Result<Envelope> Envelope::parse(std::string_view bytes, const Limit& limit) {
     if (bytes.size() > limit.value)
-        return fail("envelope: " + std::to_string(bytes.size()) + " bytes are more than the " + describe(limit));
+        return fail("envelope: " + std::to_string(bytes.size()) + " bytes are more than the " + describe(limit), EFBIG);
     const auto document = parse_json(bytes, "envelope", limit);
     if (!document)
         return tl::unexpected(document.error());
@@ -45,7 +48,8 @@ Result<Envelope> Envelope::parse(std::string_view bytes, const Limit& limit) {
     if (!list)
         return tl::unexpected(list.error());
     if (type->empty() || type->size() > kMaxTextBytes.value)
-        return fail("envelope.payloadType: is empty or longer than the " + describe(kMaxTextBytes));
+        return fail("envelope.payloadType: is empty or longer than the " + describe(kMaxTextBytes),
+                    type->empty() ? 0 : EFBIG);
 
     Envelope envelope{std::string(*type), {}, {}};
     std::size_t index = 0;

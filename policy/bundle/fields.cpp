@@ -4,6 +4,7 @@
 #include "policy/text.hpp"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace penstock::policy {
 
@@ -48,7 +49,8 @@ Result<Document::Value> Fields::list(std::string_view name, const Limit& limit) 
     auto value = get(name, Kind::list, "a list");
     if (value && value->size() > limit.value)
         return fail(place(name) + ": " + std::to_string(value->size()) + " entries are more than the " +
-                    describe(limit));
+                        describe(limit),
+                    EFBIG);
     return value;
 }
 

@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 
 #include <array>
@@ -51,6 +52,27 @@ KeyHandle hold(EVP_PKEY* key) {
 }
 
 int no_passphrase(char*, int, int, void*) { return -1; }
+
+int give_passphrase(char* buffer, int size, int, void* passphrase) {
+    const std::string& text = static_cast<const Secret*>(passphrase)->text;
+    if (size < 0 || text.size() > static_cast<std::size_t>(size))
+        return -1;
+    text.copy(buffer, text.size());
+    return static_cast<int>(text.size());
+}
+
+// 16 MiB and a few tenths of a second for each guess; OpenSSL reads no more than 32 MiB.
+constexpr int kSaltBytes = 16;
+constexpr std::uint64_t kScryptN = 1U << 14, kScryptR = 8, kScryptP = 5;
+
+struct FreePkcs8 {
+    void operator()(PKCS8_PRIV_KEY_INFO* key) const { PKCS8_PRIV_KEY_INFO_free(key); }
+    void operator()(X509_ALGOR* scheme) const { X509_ALGOR_free(scheme); }
+    void operator()(X509_SIG* encrypted) const { X509_SIG_free(encrypted); }
+};
+using Pkcs8 = std::unique_ptr<PKCS8_PRIV_KEY_INFO, FreePkcs8>;
+using Algorithm = std::unique_ptr<X509_ALGOR, FreePkcs8>;
+using EncryptedKey = std::unique_ptr<X509_SIG, FreePkcs8>;
 
 const EVP_MD* digest(KeyType type) { return type == KeyType::p256 ? EVP_sha256() : nullptr; }
 
@@ -141,11 +163,22 @@ Result<PrivateKey> PrivateKey::generate(KeyType type) {
     return handle ? from_handle(std::move(handle)) : fail("OpenSSL cannot make a key of this type");
 }
 
-Result<PrivateKey> PrivateKey::from_pem(const Secret& pem) {
+Result<PrivateKey> PrivateKey::from_pem(const Secret& pem, const AskPassphrase& ask) {
     const Bio bio(BIO_new_mem_buf(pem.text.data(), static_cast<int>(pem.text.size())));
-    auto handle = hold(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr));
+    if (pem.text.find("-----BEGIN ENCRYPTED PRIVATE KEY-----") == pem.text.npos) {
+        auto handle = hold(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr));
+        if (!handle)
+            return fail("is not a private key in PEM (-----BEGIN PRIVATE KEY-----)");
+        return from_handle(std::move(handle));
+    }
+    if (!ask)
+        return fail("is encrypted, and nobody can be asked for its passphrase");
+    auto passphrase = ask();
+    if (!passphrase)
+        return tl::unexpected(passphrase.error());
+    auto handle = hold(PEM_read_bio_PrivateKey(bio.get(), nullptr, give_passphrase, &*passphrase));
     if (!handle)
-        return fail("is not an unencrypted private key in PEM (-----BEGIN PRIVATE KEY-----)");
+        return fail("cannot be decrypted: the passphrase is wrong, or the file is damaged");
     return from_handle(std::move(handle));
 }
 
@@ -154,6 +187,22 @@ Result<Secret> PrivateKey::pem() const {
     if (!bio || PEM_write_bio_PKCS8PrivateKey(bio.get(), handle_.get(), nullptr, nullptr, 0, nullptr, nullptr) != 1)
         return fail("the private key cannot be encoded");
     return Secret(std::string(content(bio.get())));
+}
+
+Result<Secret> PrivateKey::encrypted_pem(const Secret& passphrase) const {
+    const Pkcs8 plain(EVP_PKEY2PKCS8(handle_.get()));
+    Algorithm scheme(
+        PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), nullptr, kSaltBytes, nullptr, kScryptN, kScryptR, kScryptP));
+    EncryptedKey encrypted;
+    if (plain && scheme)
+        encrypted.reset(PKCS8_set0_pbe(passphrase.text.data(), static_cast<int>(passphrase.text.size()), plain.get(),
+                                       scheme.get()));
+    if (encrypted)
+        (void)scheme.release(); // encrypted has it now
+    const Bio bio(BIO_new(BIO_s_mem()));
+    const bool ok = encrypted && bio && PEM_write_bio_PKCS8(bio.get(), encrypted.get()) == 1;
+    ERR_clear_error();
+    return ok ? Result<Secret>(Secret(std::string(content(bio.get())))) : fail("the private key cannot be encrypted");
 }
 
 Result<std::string> PrivateKey::sign(std::string_view message) const {
@@ -171,7 +220,7 @@ Result<std::string> PrivateKey::sign(std::string_view message) const {
     return std::move(*canonical);
 }
 
-Result<PrivateKey> load_private_key(const std::string& path) {
+Result<PrivateKey> load_private_key(const std::string& path, const AskPassphrase& ask) {
     struct stat info{};
     if (::stat(path.c_str(), &info) != 0)
         return fail_errno("cannot read " + path);
@@ -180,7 +229,7 @@ Result<PrivateKey> load_private_key(const std::string& path) {
     auto text = read_file(path, kMaxKeyBytes.value);
     if (!text)
         return tl::unexpected(text.error());
-    auto key = PrivateKey::from_pem(Secret(std::move(*text)));
+    auto key = PrivateKey::from_pem(Secret(std::move(*text)), ask);
     return key ? std::move(key) : fail(path + " " + key.error().message());
 }
 

@@ -3,6 +3,7 @@
 
 #include "agent/base/result.hpp"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -54,13 +55,19 @@ private:
     std::string id_;
 };
 
+// Called once, and only for a key that is encrypted.
+using AskPassphrase = std::function<Result<Secret>()>;
+
 class PrivateKey {
 public:
     static Result<PrivateKey> generate(KeyType type);
-    static Result<PrivateKey> from_pem(const Secret& pem); // PKCS#8, not encrypted
+    // PKCS#8 (RFC 5958). Without somebody to ask, an encrypted key is an error.
+    static Result<PrivateKey> from_pem(const Secret& pem, const AskPassphrase& ask = {});
 
     [[nodiscard]] const PublicKey& public_key() const { return public_; }
     [[nodiscard]] Result<Secret> pem() const;
+    // PBES2 (RFC 8018) with scrypt (RFC 7914) and AES-256-CBC.
+    [[nodiscard]] Result<Secret> encrypted_pem(const Secret& passphrase) const;
     [[nodiscard]] Result<std::string> sign(std::string_view message) const; // in the form of signature.hpp
 
 private:
@@ -70,7 +77,7 @@ private:
 };
 
 // Refuses a file that others can read.
-Result<PrivateKey> load_private_key(const std::string& path);
+Result<PrivateKey> load_private_key(const std::string& path, const AskPassphrase& ask = {});
 Result<PublicKey> load_public_key(const std::string& path);
 
 } // namespace penstock::policy

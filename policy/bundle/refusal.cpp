@@ -1,5 +1,7 @@
 #include "policy/bundle/refusal.hpp"
 
+#include <cerrno>
+
 namespace penstock::policy {
 
 std::string_view refusal_name(Refusal refusal) {
@@ -12,6 +14,18 @@ std::string_view refusal_name(Refusal refusal) {
         return "wrong_payload_type";
     case Refusal::root_expired:
         return "root_expired";
+    case Refusal::over_limit:
+        return "over_limit";
+    case Refusal::duplicate_json_key:
+        return "duplicate_json_key";
+    case Refusal::trailing_bytes:
+        return "trailing_bytes";
+    case Refusal::invalid_utf8:
+        return "invalid_utf8";
+    case Refusal::wrong_role:
+        return "wrong_role";
+    case Refusal::duplicate_key:
+        return "duplicate_key";
     case Refusal::unknown_key:
         return "unknown_key";
     case Refusal::signature_invalid:
@@ -44,6 +58,21 @@ std::string_view refusal_name(Refusal refusal) {
         return "gateway_unable";
     }
     return "?";
+}
+
+Refusal refusal_of(const Error& error, Refusal otherwise) {
+    switch (error.code()) {
+    case EFBIG:
+        return Refusal::over_limit;
+    case EEXIST:
+        return Refusal::duplicate_json_key;
+    case EBADMSG:
+        return Refusal::trailing_bytes;
+    case EILSEQ:
+        return Refusal::invalid_utf8;
+    default:
+        return otherwise;
+    }
 }
 
 } // namespace penstock::policy

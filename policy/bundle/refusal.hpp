@@ -13,7 +13,13 @@ enum class Refusal {
     not_an_envelope,         // not a DSSE envelope in strict JSON, cut off, ...
     wrong_payload_type,      // signed for something else
     root_expired,            // the trust anchor itself is too old
-    unknown_key,             // signed only by keys that the root does not list for the role
+    over_limit,              // too deep, too long or too many of anything; the sentence names the limit
+    duplicate_json_key,      // a key is twice in one JSON object
+    trailing_bytes,          // bytes after the end of the JSON
+    invalid_utf8,            // in the JSON
+    unknown_key,             // signed only by keys that the root does not list
+    wrong_role,              // signed only by keys that the root lists for another role
+    duplicate_key,           // below the threshold because one key signed twice, perhaps under two ids
     signature_invalid,       // a listed key's signature does not match the payload
     signature_not_canonical, // a listed key's signature in a form that anybody could have made of another
                              // (signature.hpp)
@@ -38,6 +44,9 @@ struct Refused {
     std::string message;
     [[nodiscard]] Error error() const { return Error(message); }
 };
+
+// For an error of parse_json() or of what reads its document: the refusal of its code (document.hpp), or this one.
+Refusal refusal_of(const Error& error, Refusal otherwise);
 
 [[nodiscard]] inline tl::unexpected<Refused> refuse(Refusal refusal, std::string message) {
     return tl::unexpected<Refused>(Refused{refusal, std::move(message)});

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 #include <set>
 
@@ -15,7 +16,7 @@ namespace {
 
 Status read_keys(Document::Value object, const std::string& place, Root& root) {
     if (object.size() > kMaxRootKeys.value)
-        return fail(place + ": more keys than the " + describe(kMaxRootKeys));
+        return fail(place + ": more keys than the " + describe(kMaxRootKeys), EFBIG);
     for (const auto value : object) {
         const std::string here = place + "." + std::string(value.key().substr(0, 64));
         if (!is_key_id(value.key()))
@@ -91,6 +92,16 @@ Status read_header(const Fields& fields, Root& root) {
     return {};
 }
 
+// A key of `valid` whose signature is there again, or is there under another id too. Empty: none.
+std::string signed_twice(const Envelope& envelope, const std::set<std::string>& valid) {
+    for (const Signature& one : envelope.signatures)
+        for (const Signature& other : envelope.signatures)
+            if (&one != &other && valid.contains(one.key_id) &&
+                (one.key_id == other.key_id || one.bytes == other.bytes))
+                return one.key_id;
+    return {};
+}
+
 } // namespace
 
 Result<Root> Root::from_payload(std::string_view payload) {
@@ -143,9 +154,11 @@ SignatureCount count_signatures(const Envelope& envelope, const Root& root, cons
     const std::string message = envelope.signed_bytes();
     for (const Signature& signature : envelope.signatures) {
         if (!std::ranges::binary_search(role.keys, signature.key_id)) {
-            count.unknown++;
+            (root.keys.contains(signature.key_id) ? count.wrong_role : count.unknown)++;
             continue;
         }
+        if (valid.contains(signature.key_id))
+            continue;
         const PublicKey& key = root.keys.at(signature.key_id);
         if (!is_canonical_signature(key.type(), signature.bytes))
             not_canonical.insert(key.id());
@@ -155,6 +168,7 @@ SignatureCount count_signatures(const Envelope& envelope, const Root& root, cons
             invalid.insert(key.id());
     }
     count.valid.assign(valid.begin(), valid.end());
+    count.twice = signed_twice(envelope, valid);
     std::ranges::set_difference(invalid, valid, std::back_inserter(count.invalid));
     std::ranges::set_difference(not_canonical, valid, std::back_inserter(count.not_canonical));
     return count;
@@ -166,6 +180,9 @@ tl::expected<void, Refused> check_threshold(const SignatureCount& count, const R
     const auto short_id = [](const std::string& key_id) { return key_id.substr(0, 16); };
     const std::string tally =
         std::to_string(count.valid.size()) + " of " + std::to_string(role.threshold) + " valid signatures";
+    if (!count.twice.empty())
+        return refuse(Refusal::duplicate_key, "the key " + short_id(count.twice) +
+                                                  " signed twice, or under two ids, and counts once; " + tally);
     if (!count.not_canonical.empty())
         return refuse(Refusal::signature_not_canonical,
                       "the signature by key " + short_id(count.not_canonical.front()) +
@@ -175,6 +192,9 @@ tl::expected<void, Refused> check_threshold(const SignatureCount& count, const R
         return refuse(Refusal::signature_invalid, "the signature by key " + short_id(count.invalid.front()) +
                                                       " does not match the payload: it was changed after signing; " +
                                                       tally);
+    if (count.valid.empty() && count.wrong_role > 0)
+        return refuse(Refusal::wrong_role, "signed by keys that the root lists, but not for the role " +
+                                               std::string(role_name) + "; " + tally);
     if (count.valid.empty() && count.unknown > 0)
         return refuse(Refusal::unknown_key, "signed only by keys that the root does not list for the role " +
                                                 std::string(role_name) + "; " + tally);

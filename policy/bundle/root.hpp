@@ -38,6 +38,8 @@ struct SignatureCount {
     std::vector<std::string> valid;         // ids, sorted
     std::vector<std::string> invalid;       // keys of the role whose signature does not match
     std::vector<std::string> not_canonical; // keys of the role with a signature in another form than signature.hpp's
+    std::string twice;          // a valid key with more than one signature, or with the same one under another id
+    std::size_t wrong_role = 0; // by keys of the root that the role does not have
     std::size_t unknown = 0;
 };
 SignatureCount count_signatures(const Envelope& envelope, const Root& root, const Role& role);

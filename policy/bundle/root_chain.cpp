@@ -21,7 +21,7 @@ tl::expected<void, Refused> check_root_threshold(const Envelope& envelope, const
 tl::expected<Root, Refused> read(const Envelope& envelope) {
     auto root = Root::from_payload(envelope.payload);
     if (!root)
-        return refuse(Refusal::malformed_root, root.error().message());
+        return refuse(refusal_of(root.error(), Refusal::malformed_root), root.error().message());
     return std::move(*root);
 }
 
@@ -53,8 +53,9 @@ tl::expected<RootChain, Refused> RootChain::parse(std::string_view bytes) {
         end = bytes.find(kBetween);
         auto envelope = Envelope::parse(bytes.substr(0, end == bytes.npos ? end : end + 1), kMaxRootBytes);
         if (!envelope)
-            return refuse(Refusal::not_an_envelope, "root document " + std::to_string(chain.envelopes.size() + 1) +
-                                                        " of the file: " + envelope.error().message());
+            return refuse(refusal_of(envelope.error(), Refusal::not_an_envelope),
+                          "root document " + std::to_string(chain.envelopes.size() + 1) +
+                              " of the file: " + envelope.error().message());
         if (envelope->payload_type != kRootPayloadType)
             return refuse(Refusal::wrong_payload_type,
                           "this is not a root document but " + quote(envelope->payload_type));

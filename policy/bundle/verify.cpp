@@ -43,7 +43,8 @@ tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, co
                                              describe(kMaxEnvelopeBytes));
     const auto envelope = Envelope::parse(envelope_bytes);
     if (!envelope)
-        return refuse(Refusal::not_an_envelope, "this is not a bundle: " + envelope.error().message());
+        return refuse(refusal_of(envelope.error(), Refusal::not_an_envelope),
+                      "this is not a bundle: " + envelope.error().message());
     if (envelope->payload_type != kPolicyPayloadType)
         return refuse(Refusal::wrong_payload_type,
                       "the payload is " + quote(envelope->payload_type) + ", not " + quote(kPolicyPayloadType));
@@ -61,7 +62,7 @@ tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, co
 
     auto policy = from_payload(envelope->payload);
     if (!policy)
-        return refuse(Refusal::malformed_policy, policy.error().message());
+        return refuse(refusal_of(policy.error(), Refusal::malformed_policy), policy.error().message());
     verified.policy = std::move(*policy);
     verified.already_in_force = last_again && context.last_version == verified.policy.version;
     if (auto target = check_target(verified.policy, root, context); !target)

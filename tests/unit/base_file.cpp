@@ -55,6 +55,15 @@ BOOST_FIXTURE_TEST_CASE(leaves_what_it_must_not_replace, Folder) {
     BOOST_TEST(files() == 1);
 }
 
+BOOST_FIXTURE_TEST_CASE(a_file_over_the_limit_is_refused_and_the_limit_itself_is_read, Folder) {
+    BOOST_REQUIRE(write_file_atomically(path / "a", "1234"));
+    BOOST_TEST(*read_file(path / "a", 4) == "1234");
+    const auto refused = read_file(path / "a", 3);
+    BOOST_REQUIRE(!refused);
+    BOOST_TEST(refused.error().code() == EFBIG);
+    BOOST_TEST(refused.error().message().ends_with("a is larger than the limit of 3 bytes"));
+}
+
 BOOST_FIXTURE_TEST_CASE(leaves_nothing_behind_when_it_fails, Folder) {
     std::filesystem::create_directory(path / "a");
     BOOST_TEST(write_file_atomically(path / "a", "one").error().code() == EISDIR);

@@ -68,6 +68,11 @@ struct Desk {
         }
         return {code, out.text.str(), err.text.str()};
     }
+    [[nodiscard]] bool openssl(std::string line) const {
+        for (auto at = line.find('@'); at != line.npos; at = line.find('@'))
+            line.replace(at, 1, folder);
+        return std::system(("openssl " + line + " >/dev/null 2>&1").c_str()) == 0;
+    }
     void ok(const std::string& line) const {
         const Run done = run(line);
         BOOST_REQUIRE_MESSAGE(done.code == 0, line << ": " << done.err << done.out);
@@ -244,10 +249,72 @@ BOOST_AUTO_TEST_CASE(rotate_root_refuses_what_cannot_work) {
     BOOST_TEST(!std::filesystem::exists(folder + "root-2.json"));
 }
 
+BOOST_AUTO_TEST_CASE(an_encrypted_key_signs_with_its_passphrase) {
+    make_fleet();
+    put("pass", "correct horse\n");
+    put("wrong", "battery staple\n");
+    for (const char* file : {"pass", "wrong"})
+        BOOST_REQUIRE(::chmod((folder + file).c_str(), 0600) == 0);
+    BOOST_TEST(test::has(run("keygen --out @locked.pem --passphrase-file @pass").out, "(secret, encrypted)"));
+    BOOST_TEST(get("locked.pem").starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
+    refused("sign --key @locked.pem --passphrase-file @wrong @bundle.json", "the passphrase is wrong");
+    ok("sign --key @locked.pem --passphrase-file @pass @bundle.json");
+    // OpenSSL reads what we wrote.
+    BOOST_TEST(openssl("pkey -in @locked.pem -passin file:@pass -pubout -out @again.pem"));
+    BOOST_TEST(get("again.pem") == get("locked.pub.pem"));
+    // And we read what it wrote.
+    BOOST_TEST(openssl("pkcs8 -topk8 -in @one.pem -out @one-locked.pem -passout file:@pass"));
+    BOOST_REQUIRE(::chmod((folder + "one-locked.pem").c_str(), 0600) == 0);
+    ok("sign --key @one-locked.pem --passphrase-file @pass @bundle.json");
+}
+
+BOOST_AUTO_TEST_CASE(openssl_verifies_our_signatures_over_the_pae) {
+    make_fleet();
+    ok("sign --payload @pae @bundle.json");
+    BOOST_TEST(get("pae").starts_with("DSSEv1 36 application/vnd.penstock.policy+json "));
+    refused("sign --payload @pae @bundle.json", "exists already");
+    for (const std::string name : {"one", "two"}) {
+        ok("sign --key @" + name + ".pem @bundle.json");
+        put("sig", Envelope::parse(get("bundle.json"))->signatures.back().bytes);
+        BOOST_TEST(openssl("pkeyutl -verify -rawin -pubin -inkey @" + name + ".pub.pem -in @pae -sigfile @sig"));
+    }
+    put("pae", get("pae") + " ");
+    BOOST_TEST(!openssl("pkeyutl -verify -rawin -pubin -inkey @two.pub.pem -in @pae -sigfile @sig"));
+}
+
+// Openssl gives a P-256 signature the higher s as often as not.
+BOOST_AUTO_TEST_CASE(signatures_made_by_openssl_are_taken_in) {
+    make_fleet();
+    ok("sign --key @root.pem @root.json");
+    const std::string unsigned_bundle = get("bundle.json");
+    for (int i = 0; i < 8; i++) {
+        put("bundle.json", unsigned_bundle);
+        std::filesystem::remove(folder + "pae");
+        ok("sign --payload @pae @bundle.json");
+        for (const std::string name : {"one", "two"}) {
+            BOOST_TEST(openssl("pkeyutl -sign -rawin -inkey @" + name + ".pem -in @pae -out @" + name + ".sig"));
+            ok("sign --signature @" + name + ".sig --public-key @" + name + ".pub.pem @bundle.json");
+        }
+        BOOST_TEST(run(kVerify).code == 0);
+    }
+    const std::string before = get("bundle.json");
+    refused("sign --signature @one.sig --public-key @one.pub.pem @bundle.json",
+            "carries a signature by this key already");
+    refused("sign --signature @one.sig --public-key @root.pub.pem @bundle.json", "is not the signature of");
+    refused("sign --signature @one.sig --public-key @two.pub.pem @bundle.json",
+            "is not a signature by a key of the type p256");
+    refused("sign --signature @bundle.json --public-key @one.pub.pem @bundle.json",
+            "is larger than the limit of 256 bytes");
+    BOOST_TEST(get("bundle.json") == before);
+}
+
 BOOST_AUTO_TEST_CASE(wrong_usage_is_status_2) {
-    for (const char* line : {"", "frobnicate", "keygen", "keygen --out @k.pem --type rsa", "sign @bundle.json",
-                             "build --out @b.json", "verify --root @root.json @bundle.json --now yesterday",
-                             "verify --root @r @b --last-version x", "inspect", "inspect @a @b"})
+    for (const char* line :
+         {"", "frobnicate", "keygen", "keygen --out @k.pem --type rsa", "sign @bundle.json", "build --out @b.json",
+          "sign --key @k.pem --payload @p @bundle.json", "sign --signature @s @bundle.json",
+          "sign --public-key @k --key @k.pem @bundle.json", "sign --payload @p --passphrase-file @f @bundle.json",
+          "verify --root @root.json @bundle.json --now yesterday", "verify --root @r @b --last-version x", "inspect",
+          "inspect @a @b"})
         BOOST_TEST(run(line).code == cli::kWrongUsage, line);
     BOOST_TEST(run("--help").code == 0);
     BOOST_TEST(!std::filesystem::exists(folder + "k.pem"));

@@ -156,7 +156,32 @@ BOOST_AUTO_TEST_CASE(refuses_other_encodings_of_the_same_key) {
 BOOST_AUTO_TEST_CASE(refuses_what_is_no_key) {
     CHECK_REFUSED(PublicKey::from_pem("nonsense"), "is not a public key in PEM");
     CHECK_REFUSED(PublicKey::from_pem(make_key().pem()->text), "is not a public key in PEM");
-    CHECK_REFUSED(PrivateKey::from_pem(Secret(make_key().public_key().pem())), "is not an unencrypted private key");
+    CHECK_REFUSED(PrivateKey::from_pem(Secret(make_key().public_key().pem())), "is not a private key in PEM");
+}
+
+BOOST_AUTO_TEST_CASE(an_encrypted_key_opens_with_its_passphrase_only) {
+    for (const KeyType type : {KeyType::ed25519, KeyType::p256}) {
+        const PrivateKey key = make_key(type);
+        const auto pem = key.encrypted_pem(Secret("correct horse"));
+        BOOST_REQUIRE_MESSAGE(pem, error_of(pem));
+        BOOST_TEST(pem->text.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----\n"));
+        const auto asking = [](std::string answer) {
+            return [answer = std::move(answer)]() -> Result<Secret> { return Secret(answer); };
+        };
+        const auto again = PrivateKey::from_pem(*pem, asking("correct horse"));
+        BOOST_REQUIRE_MESSAGE(again, error_of(again));
+        BOOST_TEST(again->public_key().id() == key.public_key().id());
+        for (const char* wrong : {"correct hors", "correct horse ", ""})
+            CHECK_REFUSED(PrivateKey::from_pem(*pem, asking(wrong)), "the passphrase is wrong, or the file is damaged");
+        CHECK_REFUSED(PrivateKey::from_pem(*pem, asking(std::string(5000, 'x'))), "the passphrase is wrong");
+        CHECK_REFUSED(PrivateKey::from_pem(*pem), "nobody can be asked for its passphrase");
+        CHECK_REFUSED(PrivateKey::from_pem(*pem, [] { return Result<Secret>(fail("not today")); }), "not today");
+    }
+    const auto never = []() -> Result<Secret> {
+        BOOST_ERROR("asked for the passphrase of a key that is not encrypted");
+        return fail("");
+    };
+    BOOST_CHECK(PrivateKey::from_pem(*make_key().pem(), never));
 }
 
 BOOST_AUTO_TEST_CASE(refuses_a_secret_key_that_others_can_read) {

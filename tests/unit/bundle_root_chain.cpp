@@ -66,8 +66,9 @@ BOOST_AUTO_TEST_CASE(each_step_needs_the_old_and_the_new_threshold) {
     refused(two, sign(three, {&b, &c}), Refusal::too_few_signatures, "by the keys of version 2: 1 of 2 valid");
     refused(two, sign(three, {&a, &b}), Refusal::too_few_signatures, "by the keys of version 3: 1 of 2 valid");
     refused(two, sign(three, {}), Refusal::too_few_signatures, "0 of 2 valid signatures");
-    refused(two, sign(three, {&a, &a, &c, &c}), Refusal::too_few_signatures, "1 of 2 valid signatures");
-    refused(one, sign(two, {&policy, &b}), Refusal::unknown_key, "for the role root");
+    refused(two, sign(three, {&a, &a, &c, &c}), Refusal::duplicate_key, "1 of 2 valid signatures");
+    refused(one, sign(two, {&policy, &b}), Refusal::wrong_role,
+            "by the keys of version 1: signed by keys that the root");
     // A link that does not hold breaks the chain, whatever follows.
     refused(one, first() + "\n" + sign(two, {&a}) + "\n" + third() + "\n" + fourth(), Refusal::too_few_signatures,
             "root of acme-berlin version 2: by the keys of version 2");
@@ -113,7 +114,7 @@ BOOST_AUTO_TEST_CASE(another_fleets_root_and_no_root_are_refused) {
     refused(one, envelope("application/json", "{}", {&a}), Refusal::wrong_payload_type, "\"application/json\"");
     refused(one, first() + "\n" + envelope("application/json", "{}", {&a}), Refusal::wrong_payload_type, "json");
     refused(one, first() + "\n{", Refusal::not_an_envelope, "root document 2 of the file");
-    refused(one, first() + first(), Refusal::not_an_envelope, "bytes after its end");
+    refused(one, first() + first(), Refusal::trailing_bytes, "bytes after its end");
 }
 
 BOOST_AUTO_TEST_CASE(a_chain_cut_off_inside_a_document_is_refused) {

@@ -2,6 +2,8 @@
 #include "policy/bundle/encoding.hpp"
 #include "tests/unit/bundle_fixture.hpp"
 
+#include <nlohmann/json.hpp>
+
 using namespace penstock;
 using namespace penstock::policy;
 using penstock::test::envelope;
@@ -57,14 +59,19 @@ BOOST_AUTO_TEST_CASE(refuses_a_bundle_with_any_one_byte_changed) {
     }
 }
 
-BOOST_AUTO_TEST_CASE(refuses_oversize) {
-    refused(std::string(kMaxEnvelopeBytes.value + 1, ' '), Refusal::oversize, "limit envelope_bytes (134217728)");
+BOOST_AUTO_TEST_CASE(refuses_oversize_and_takes_the_limit_itself) {
+    std::string bytes = bundle();
+    bytes.insert(1, kMaxEnvelopeBytes.value - bytes.size(), ' ');
+    BOOST_TEST(bytes.size() == kMaxEnvelopeBytes.value);
+    BOOST_TEST(accepted(bytes).policy.version == 42U);
+    bytes.insert(1, 1, ' ');
+    refused(bytes, Refusal::oversize, "limit envelope_bytes (134217728)");
 }
 
 BOOST_AUTO_TEST_CASE(refuses_what_is_no_envelope) {
     refused("", Refusal::not_an_envelope, "this is not a bundle");
     refused("fleet: acme-berlin\n", Refusal::not_an_envelope, "this is not a bundle");
-    refused(bundle() + "\nx", Refusal::not_an_envelope, "bytes after its end");
+    refused(bundle() + "\nx", Refusal::trailing_bytes, "bytes after its end");
 }
 
 BOOST_AUTO_TEST_CASE(refuses_another_payload_type_even_if_signed) {
@@ -77,16 +84,25 @@ BOOST_AUTO_TEST_CASE(refuses_another_payload_type_even_if_signed) {
     refused(swapped.dump(), Refusal::signature_invalid, "changed after signing");
 }
 
-BOOST_AUTO_TEST_CASE(refuses_unknown_keys) {
+BOOST_AUTO_TEST_CASE(refuses_unknown_keys_and_keys_of_another_role) {
     refused(signed_by({&other}), Refusal::unknown_key, "0 of 2 valid signatures");
-    refused(signed_by({&root_key}), Refusal::unknown_key, "0 of 2"); // of the root, but not for policies
+    refused(signed_by({&root_key}), Refusal::wrong_role, "but not for the role policy; 0 of 2");
+    refused(signed_by({&root_key, &other}), Refusal::wrong_role, "0 of 2");
 }
 
 BOOST_AUTO_TEST_CASE(refuses_too_few_signatures_and_counts_a_key_once) {
     refused(signed_by({}), Refusal::too_few_signatures, "0 of 2 valid signatures");
     refused(signed_by({&ed}), Refusal::too_few_signatures, "1 of 2 valid signatures");
-    refused(signed_by({&ed, &ed}), Refusal::too_few_signatures, "1 of 2 valid signatures");
-    refused(signed_by({&p256, &p256, &p256}), Refusal::too_few_signatures, "1 of 2 valid signatures");
+    refused(signed_by({&ed, &ed}), Refusal::duplicate_key, "counts once; 1 of 2 valid signatures");
+    refused(signed_by({&p256, &p256, &p256}), Refusal::duplicate_key, "1 of 2 valid signatures");
+    for (const auto* second : {&p256, &other, &root_key}) { // the same signature under another id
+        auto both = *Envelope::parse(signed_by({&ed}));
+        both.signatures.push_back({second->public_key().id(), both.signatures[0].bytes});
+        refused(both.dump(), Refusal::duplicate_key, "under two ids, and counts once; 1 of 2 valid signatures");
+        std::ranges::reverse(both.signatures);
+        refused(both.dump(), Refusal::duplicate_key, "1 of 2 valid signatures");
+    }
+    BOOST_TEST(accepted(signed_by({&ed, &ed, &p256})).signers.size() == 2U);
     refused(signed_by({&ed, &other}), Refusal::too_few_signatures, "1 of 2 valid signatures");
     BOOST_TEST(accepted(signed_by({&other, &p256, &ed})).signers.size() == 2U);
 }
@@ -105,6 +121,59 @@ BOOST_AUTO_TEST_CASE(refuses_signatures_that_do_not_match) {
 BOOST_AUTO_TEST_CASE(looks_at_signatures_before_it_parses) {
     refused(envelope(kPolicyPayloadType, "{{{", {&ed}), Refusal::too_few_signatures, "1 of 2");
     refused(envelope(kPolicyPayloadType, "{{{", {&ed, &p256}), Refusal::malformed_policy, "payload: is not JSON");
+}
+
+// In the envelope, which anybody can spoil, and in a payload that is properly signed.
+BOOST_AUTO_TEST_CASE(refuses_json_that_readers_could_take_differently) {
+    const auto of_payload = [&](const std::string& payload) {
+        return envelope(kPolicyPayloadType, payload, {&ed, &p256});
+    };
+    const std::string good = to_payload(test::read_ok());
+    refused(replaced(bundle(), "{\"payload\"", "{\"payloadType\":\"x\",\"payload\""), Refusal::duplicate_json_key,
+            "the key \"payloadType\" is there twice");
+    refused(of_payload(replaced(good, "{\"devices\"", "{\"version\":43,\"devices\"")), Refusal::duplicate_json_key,
+            "payload: the key \"version\" is there twice");
+    refused(bundle() + "{}", Refusal::trailing_bytes, "bytes after its end");
+    refused(of_payload(good + "]"), Refusal::trailing_bytes, "payload: has bytes after its end");
+    refused(replaced(bundle(), "application/", "application\xc0\xaf"), Refusal::invalid_utf8, "invalid UTF-8");
+    refused(of_payload(replaced(good, "acme-berlin", "acme-\xff")), Refusal::invalid_utf8,
+            "payload: holds invalid UTF-8");
+    refused(of_payload(replaced(good, "acme-berlin", "acme-\xed\xa0\x80")), Refusal::invalid_utf8, "invalid UTF-8");
+    refused(of_payload(replaced(good, "acme-berlin", std::string("acme\0", 5))), Refusal::malformed_policy, "NUL");
+}
+
+BOOST_AUTO_TEST_CASE(refuses_too_deep_too_long_and_too_many_by_name) {
+    const auto of_payload = [&](const std::string& payload) {
+        return envelope(kPolicyPayloadType, payload, {&ed, &p256});
+    };
+    const std::string good = to_payload(test::read_ok());
+    const auto nested = [](std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+    // The policy's own object is the first level.
+    const auto deep = [&](std::size_t depth) {
+        return replaced(good, "{\"devices\"", "{\"x\":" + nested(depth) + ",\"devices\"");
+    };
+    refused(of_payload(deep(kMaxDepth.value - 1)), Refusal::malformed_policy, "unknown key \"x\"");
+    refused(of_payload(deep(kMaxDepth.value)), Refusal::over_limit, "limit depth (16)");
+    refused(nested(17), Refusal::over_limit, "limit depth (16)");
+    const auto named = [&](std::size_t size) { return replaced(good, "acme-berlin", std::string(size, 'a')); };
+    refused(of_payload(named(kMaxTextBytes.value)), Refusal::malformed_policy, "a fleet's name is 1 to 64");
+    refused(of_payload(named(kMaxTextBytes.value + 1)), Refusal::over_limit, "limit text_bytes (1024)");
+    const auto gateways = [](std::size_t count) {
+        std::string list = "[";
+        for (std::size_t i = 0; i < count; i++)
+            list += (i == 0 ? "\"gw-" : ", \"gw-") + std::to_string(i) + "\"";
+        return replaced(kYaml, "[\"gw-*\"]", list + "]");
+    };
+    BOOST_TEST(accepted(bundle(gateways(kMaxGateways.value))).policy.gateways.size() == kMaxGateways.value);
+    auto more = nlohmann::json::parse(to_payload(test::read_ok(gateways(kMaxGateways.value))));
+    more["gateways"].push_back("gw-more");
+    refused(of_payload(more.dump()), Refusal::over_limit, "257 entries are more than the limit gateways (256)");
+    auto crowd = *Envelope::parse(bundle());
+    const Signature stranger{std::string(64, 'a'), "s"};
+    crowd.signatures.resize(kMaxSignatures.value, stranger);
+    BOOST_TEST(accepted(crowd.dump()).signers.size() == 2U);
+    crowd.signatures.push_back(stranger);
+    refused(crowd.dump(), Refusal::over_limit, "limit signatures (64)");
 }
 
 BOOST_AUTO_TEST_CASE(refuses_a_signed_policy_with_features_of_later_versions) {
@@ -173,7 +242,7 @@ BOOST_AUTO_TEST_CASE(what_is_in_force_may_expire_and_load_again_but_nothing_else
 
 BOOST_AUTO_TEST_CASE(every_refusal_has_a_name_of_its_own) {
     std::vector<std::string_view> names;
-    for (int i = 0; i <= static_cast<int>(Refusal::expired); i++)
+    for (int i = 0; i <= static_cast<int>(Refusal::gateway_unable); i++)
         names.push_back(refusal_name(static_cast<Refusal>(i)));
     std::ranges::sort(names);
     BOOST_CHECK(std::ranges::adjacent_find(names) == names.end());

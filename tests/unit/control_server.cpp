@@ -3,7 +3,12 @@
 
 #include <boost/test/unit_test.hpp>
 
+#include <algorithm>
+#include <cerrno>
 #include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <malloc.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -115,6 +120,54 @@ BOOST_AUTO_TEST_CASE(refuses_too_much_before_it_comes) {
         const Lab lab;
         BOOST_TEST(lab.talk(std::string(200000, 'x')).find("at most 64 KiB") != std::string::npos);
     }
+}
+
+// Announced and sent all the same: what is refused costs no memory, and nobody reads it.
+BOOST_AUTO_TEST_CASE(a_refused_gigabyte_costs_less_than_a_megabyte) {
+    constexpr std::size_t kUpload = 1'000'000'000;
+    const Lab lab;
+    const auto kib = [](const char* field) {
+        std::ifstream status("/proc/self/status");
+        long value = 0;
+        for (std::string word; status >> word;)
+            if (word == field)
+                status >> value;
+        return value;
+    };
+    malloc_trim(0);                              // what earlier cases left free would hide what is taken here
+    std::ofstream("/proc/self/clear_refs") << 5; // the peak begins anew
+    const long before = kib("VmRSS:"), peak_before = kib("VmHWM:");
+    std::string head = "{\"op\":\"push\",\"size\":" + std::to_string(kUpload) + "}\n", got;
+    std::size_t sent = 0;
+    bool closed = false;
+    auto timer = *lab.loop->every(std::chrono::milliseconds(1), [&] {
+        static const std::string block(65536, ' ');
+        char buffer[4096];
+        ssize_t n = 0;
+        while (sent < head.size() &&
+               (n = send(lab.client.get(), head.data() + sent, head.size() - sent, MSG_NOSIGNAL)) > 0)
+            sent += static_cast<std::size_t>(n);
+        while (sent >= head.size() && sent < kUpload &&
+               (n = send(lab.client.get(), block.data(), block.size(), MSG_NOSIGNAL)) > 0)
+            sent += static_cast<std::size_t>(n);
+        while ((n = recv(lab.client.get(), buffer, sizeof buffer, 0)) > 0)
+            got.append(buffer, static_cast<std::size_t>(n));
+        closed = n == 0 || (n < 0 && errno == ECONNRESET);
+        if (closed || sent >= kUpload)
+            lab.loop->stop();
+    });
+    BOOST_REQUIRE(lab.loop->run().has_value());
+    BOOST_TEST(got.find("limit envelope_bytes (134217728)") != std::string::npos);
+    BOOST_TEST(closed);
+    BOOST_TEST(sent < kUpload);
+    BOOST_TEST(lab.echo.handled == 0);
+    const long cost = kib("VmHWM:") - std::max(before, peak_before);
+    std::cout << "# a refused upload of 1 GB: " << cost << " KiB of memory at the peak, " << sent / 1024
+              << " KiB sent\n";
+    BOOST_TEST(cost < 1024);
+    // The measure itself: what is taken shows.
+    const std::string taken(4U << 20, 'x');
+    BOOST_TEST(kib("VmHWM:") - std::max(before, peak_before) > 3L * 1024, taken.size());
 }
 
 BOOST_AUTO_TEST_CASE(closes_who_asks_nothing_and_keeps_who_follows) {
