@@ -59,6 +59,8 @@ public:
             return confirm(paths_, said_);
         if (options_.revert)
             return revert(paths_, said_);
+        if (is_waiting(paths_))
+            return fail("a setup waits for its confirmation: penstock setup --confirm, or --revert");
         auto network = core::NetworkView::read();
         if (!network)
             return tl::unexpected(network.error());

@@ -77,6 +77,8 @@ private:
     Status put_up_layers();
     [[nodiscard]] std::filesystem::path sighting_file() const;
     Status remember_sighting();
+    void keep_sighting();
+    Status look_out(bool layers_stand);
     void tell_addresses();
     Status tell_gate();
     Status tell_essentials();
@@ -123,7 +125,7 @@ private:
     std::string witness_problem_;
     std::string address_problem_;
     bool latch_told_ = false;
-    std::string kept_sighting_;                                        // of a predecessor, from the file
+    std::string kept_sighting_;                                        // what is in the file
     std::optional<std::chrono::steady_clock::time_point> stood_since_; // all layers, without a break
 };
 

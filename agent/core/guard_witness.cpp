@@ -28,8 +28,22 @@ void Guard::attach_witness() {
 // It looks once the layers have stood for a while: what was on its way before them is no leak of theirs. Its own
 // absence is said and stops nothing; what it saw does.
 Status Guard::put_up_witness(bool layers_stand) {
-    if (!witness_.absent().empty())
-        return {};
+    if (witness_.absent().empty())
+        if (auto ok = look_out(layers_stand); !ok)
+            return ok;
+    const bool latched = witness_.latched(); // also by a predecessor, where this kernel has no witness
+    if (latched && !latch_told_)
+        events_.add(log::Level::error, "frame_in_clear", {{"frame", sighting()}});
+    if (latched)
+        keep_sighting();
+    latch_told_ = latched;
+    if (latched)
+        return fail("the witness saw a frame of a device in clear (" + sighting() +
+                    "); find out how it came there, then: penstock guard clear-witness");
+    return {};
+}
+
+Status Guard::look_out(bool layers_stand) {
     if (!witness_.attached())
         attach_witness();
     const auto now = std::chrono::steady_clock::now();
@@ -38,22 +52,20 @@ Status Guard::put_up_witness(bool layers_stand) {
     else if (!stood_since_)
         stood_since_ = now;
     if (!witness_.watching() && stood_since_ && now - *stood_since_ >= kUnderWay)
-        if (auto ok = witness_.watch(); !ok)
-            return ok;
-
-    const bool latched = witness_.latched();
-    if (latched && !latch_told_) {
-        events_.add(log::Level::error, "frame_in_clear", {{"frame", sighting()}});
-        if (auto kept = sighting() == kept_sighting_ ? Status() : write_file_atomically(sighting_file(), sighting());
-            !kept)
-            events_.add(log::Level::error, "witness_problem",
-                        {{"why", "what it saw would be forgotten by a reboot: " + kept.error().message()}});
-    }
-    latch_told_ = latched;
-    if (latched)
-        return fail("the witness saw a frame of a device in clear (" + sighting() +
-                    "); find out how it came there, then: penstock guard clear-witness");
+        return witness_.watch();
     return {};
+}
+
+// Tried until it is on disk, told once.
+void Guard::keep_sighting() {
+    const auto seen = sighting();
+    if (seen == kept_sighting_)
+        return;
+    if (const auto kept = write_file_atomically(sighting_file(), seen); kept)
+        kept_sighting_ = seen;
+    else if (!latch_told_)
+        events_.add(log::Level::error, "witness_problem",
+                    {{"why", "what it saw would be forgotten by a reboot: " + kept.error().message()}});
 }
 
 // Holds what the witness saw, until an operator clears it: a reboot takes the maps away.
@@ -87,6 +99,7 @@ Status Guard::clear_witness() {
     if (error)
         return fail_errno("cannot remove " + sighting_file().string(), error.value());
     kept_sighting_.clear();
+    latch_told_ = false; // what it sees from here on is told, and kept, anew
     return witness_.clear();
 }
 

@@ -63,7 +63,9 @@ std::string Agent::trouble(const TunnelState& tunnel) const {
 nlohmann::json Agent::witness_status() const {
     const auto& witness = guard_->witness();
     if (!witness.absent().empty())
-        return {{"state", "absent"}, {"why", witness.absent()}};
+        return witness.latched()
+                   ? nlohmann::json{{"state", "latched"}, {"why", witness.absent()}, {"first", guard_->sighting()}}
+                   : nlohmann::json{{"state", "absent"}, {"why", witness.absent()}};
     if (!guard_->witness_problem().empty())
         return {{"state", "absent"}, {"why", guard_->witness_problem()}};
     const auto counts = witness.counts();

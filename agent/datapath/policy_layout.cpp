@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <unordered_map>
 
@@ -243,6 +244,8 @@ private:
         std::vector<penstock_total> totals;
         for (const auto& total : block.totals)
             totals.push_back({.byte_cost = byte_cost(total.bytes_per_second), .bucket = total.bucket, .pad = 0});
+        // The tightest first: what it refuses is not taken from the others.
+        std::ranges::sort(totals, std::greater{}, &penstock_total::byte_cost);
         out.total_count = static_cast<std::uint8_t>(totals.size());
         out.totals = append(totals);
         if (block.packets_per_second != 0)

@@ -24,6 +24,12 @@ std::vector<TypedMap<std::uint32_t, std::uint32_t>> gates_of_all_versions(const 
     return out;
 }
 
+std::uint32_t map_id(int fd) {
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
+}
+
 std::uint32_t program_of(int link) {
     bpf_link_info info{};
     std::uint32_t size = sizeof info;
@@ -119,12 +125,16 @@ std::optional<Witness::Sighting> Witness::first() const {
 Status Witness::latch() { return gate_.put(PENSTOCK_GATE_LATCH, 1); }
 
 Status Witness::clear() {
-    for (const auto& gate : gates_of_all_versions(pin_.parent_path()))
-        if (auto ok = gate.put(PENSTOCK_GATE_LATCH, 0); !ok)
-            return ok;
-    if (auto ok = first_.put(0, {}); !ok)
+    if (auto ok = first_.put(0, {}); !ok) // before the latch: what is seen from then on is not wiped
         return ok;
-    return gate_.put(PENSTOCK_GATE_LATCH, 0);
+    if (auto ok = gate_.put(PENSTOCK_GATE_LATCH, 0); !ok)
+        return ok;
+    const auto own = map_id(gate_.fd());
+    for (const auto& gate : gates_of_all_versions(pin_.parent_path()))
+        if (map_id(gate.fd()) != own)
+            if (auto ok = gate.put(PENSTOCK_GATE_LATCH, 0); !ok)
+                return ok;
+    return {};
 }
 
 Witness::Counts Witness::counts() const {

@@ -60,17 +60,27 @@ Status put_in_force_for_now(const Paths& paths, Said& said) {
     return {};
 }
 
-bool is_waiting(const Paths& paths) { return is_there(paths.run); }
-
 // A draft beside a configuration that is a link: the first one. Else it was moved, and FILE.old is the one before.
 bool is_first(const Paths& paths) {
     std::error_code error;
     return fs::is_symlink(paths.config(), error);
 }
 
+// What a reboot left of a first setup that nobody confirmed: a link into a folder that is gone.
+Status forget_unconfirmed(const Paths& paths) {
+    std::error_code error;
+    if (is_first(paths) && !fs::exists(paths.config(), error))
+        return take_away(paths.config());
+    return {};
+}
+
 } // namespace
 
+bool is_waiting(const Paths& paths) { return is_there(paths.run); }
+
 Status put_in_force(const Paths& paths, Said& said) {
+    if (auto ok = forget_unconfirmed(paths); !ok)
+        return ok;
     if (is_there(paths.config())) {
         std::error_code error;
         fs::copy_file(paths.config(), paths.before(), fs::copy_options::overwrite_existing, error);
@@ -97,6 +107,8 @@ Status arm(const Paths& paths, std::chrono::minutes patience, Said& said) {
     fs::create_directories(paths.run, error);
     if (error || chmod(paths.run.c_str(), 0700) != 0)
         return fail_errno("cannot make " + paths.run.string(), error ? error.value() : errno);
+    if (auto ok = forget_unconfirmed(paths); !ok)
+        return ok;
     // The way back first: whatever goes wrong from here on, the timer mends.
     auto ok = start_timer(patience);
     if (!ok) {

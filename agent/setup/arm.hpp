@@ -16,6 +16,9 @@ Status put_in_force(const Paths& paths, Said& said);
 // Into force, and closes the gate. patience: without confirm() the guard is released after this time; zero: it is not.
 Status arm(const Paths& paths, std::chrono::minutes patience, Said& said);
 
+// Armed, and neither confirmed nor reverted yet.
+bool is_waiting(const Paths& paths);
+
 // The configuration stays.
 Status confirm(const Paths& paths, Said& said);
 

@@ -23,7 +23,20 @@ Status copy(const std::filesystem::path& from, const std::filesystem::path& to, 
     const auto content = read_file(from, kMaxBytes);
     if (!content)
         return tl::unexpected(content.error());
+    if (content->find("PRIVATE KEY-----") != std::string::npos)
+        return fail(from.string() + " holds a private key too, and everybody could read its copy; give the certificate "
+                                    "alone, and the key as private_key");
     return put_file(to, *content, kPublic, said);
+}
+
+// What a running penstockd trusts is not replaced before the new configuration is armed.
+Status copy_anchor(const std::filesystem::path& from, const std::filesystem::path& to, const Paths& paths, Said& said,
+                   const std::string& mend) {
+    const auto content = read_file(from, kMaxBytes), there = read_file(to, kMaxBytes);
+    if (content && there && *content != *there && is_there(paths.config()))
+        return fail(to.string() + " is another than " + from.string() + ", and the configuration in force trusts it; " +
+                    mend);
+    return copy(from, to, said);
 }
 
 Status install_key(const std::filesystem::path& from, const std::filesystem::path& to, Said& said) {
@@ -141,9 +154,11 @@ Result<bool> install(const Answers& answers, const Paths& paths, Said& said) {
     if (!certificate)
         return tl::unexpected(certificate.error());
     for (std::size_t i = 0; i < answers.ca.size(); i++)
-        if (auto ok = copy(answers.ca[i], paths.etc / ca_name(i), said); !ok)
+        if (auto ok = copy_anchor(answers.ca[i], paths.etc / ca_name(i), paths, said, "replace it by hand first"); !ok)
             return tl::unexpected(ok.error());
-    if (auto ok = copy(answers.root, paths.etc / kRoot, said); !ok)
+    if (auto ok =
+            copy_anchor(answers.root, paths.etc / kRoot, paths, said, "push what penstock bundle rotate-root makes");
+        !ok)
         return tl::unexpected(ok.error());
     if (auto ok = write_file_atomically(paths.draft(), config_text(answers), kPublic); !ok)
         return tl::unexpected(ok.error());

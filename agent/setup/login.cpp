@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <string>
 #include <systemd/sd-login.h>
+#include <unistd.h>
 
 namespace penstock::setup {
 namespace {
@@ -18,6 +19,14 @@ std::string take(char* text) {
     return out;
 }
 
+// Where logind knows nothing, only a terminal of the machine itself is not remote.
+bool is_on_a_console() {
+    const char* name = ttyname(STDIN_FILENO);
+    const std::string tty = name != nullptr ? name : "";
+    const bool numbered = tty.starts_with("/dev/tty") && tty.size() > 8 && tty[8] >= '0' && tty[8] <= '9';
+    return numbered || tty == "/dev/console" || tty.starts_with("/dev/ttyS") || tty.starts_with("/dev/hvc");
+}
+
 } // namespace
 
 Login login() {
@@ -27,10 +36,13 @@ Login login() {
     }
     char* text = nullptr;
     if (sd_pid_get_session(0, &text) < 0)
-        return {};
+        return {.remote = !is_on_a_console(), .from = {}};
     const auto session = take(text);
-    if (sd_session_is_remote(session.c_str()) <= 0)
+    const int remote = sd_session_is_remote(session.c_str());
+    if (remote == 0)
         return {};
+    if (remote < 0)
+        return {.remote = true, .from = {}};
     text = nullptr;
     return sd_session_get_remote_host(session.c_str(), &text) < 0 ? Login{.remote = true, .from = {}}
                                                                   : coming_from(take(text));

@@ -12,7 +12,8 @@ struct Login {
     std::optional<IpAddress> from; // if it is known
 };
 
-// SSH_CONNECTION, or where sudo has dropped it, what logind knows of this session.
+// SSH_CONNECTION, or where sudo has dropped it, what logind knows of this session. Remote, if nobody knows and it
+// is no console.
 Login login();
 
 } // namespace penstock::setup

@@ -130,10 +130,12 @@ class Stage:
         self._opened = True
 
     def after_failure(self) -> None:
-        """What a case that failed let out in clear must not fail the next ones too; after one that passed, a latch stays, and is found."""
+        """A case that failed must not fail the next ones too, by what it let out in clear or by its policy. After one that passed, a latch
+        stays, and is found."""
         if self.used_agent:
             with contextlib.suppress(LabError):
                 self.lab.agent.cli("guard", "clear-witness", check=False)
+                self.push_base()
 
     def push_base(self) -> None:
         push = self.lab.agent.push(self.lab.bundles.make("base"))

@@ -24,7 +24,7 @@ def rights_keep_hours(stage: Stage) -> None:
     lab.agent.push(lab.bundles.make("hours", replace={
         "sensors, diagnose] }": f"sensors, diagnose], {_hours(turn - 1800, turn)} }}",
         "allow: [video] }": f"allow: [video], {_hours(turn, turn + 1800)} }}"}))
-    limit = 2 * lab.slowness
+    limit = 6 * lab.slowness
     must(probe.ask(lab.topology.of(CAMERA), VIDEO4, lab.marker, 0.5 * lab.slowness).result != probe.ANSWERED, "the camera was early")
     with lab.flow(THERMOSTAT, READINGS4, stage.rate / 4) as flow:
         must(flow.wait_for_answers(50, 5 * lab.slowness), "no flow before the turn")
