@@ -1,6 +1,7 @@
 // Policies and the default for traffic that no policy selects.
 #include "agent/net/xfrm_codec.hpp"
 
+#include <algorithm>
 #include <arpa/inet.h>
 
 namespace penstock::net {

@@ -197,8 +197,8 @@ Result<Secret> PrivateKey::encrypted_pem(const Secret& passphrase) const {
     if (plain && scheme)
         encrypted.reset(PKCS8_set0_pbe(passphrase.text.data(), static_cast<int>(passphrase.text.size()), plain.get(),
                                        scheme.get()));
-    if (encrypted)
-        (void)scheme.release(); // encrypted has it now
+    if (encrypted) [[maybe_unused]]
+        const auto* given = scheme.release(); // encrypted has it now
     const Bio bio(BIO_new(BIO_s_mem()));
     const bool ok = encrypted && bio && PEM_write_bio_PKCS8(bio.get(), encrypted.get()) == 1;
     ERR_clear_error();

@@ -117,7 +117,7 @@ Result<Root> load_root(std::string_view bytes) {
         return tl::unexpected(chain.error().error());
     // A root vouches for itself: its keys must be read before its signatures can be. The strict reader bears that.
     const Envelope& first = chain->envelopes.front();
-    const auto root = Root::from_payload(first.payload);
+    auto root = Root::from_payload(first.payload);
     if (!root)
         return root;
     const auto count = count_signatures(first, *root, root->root);

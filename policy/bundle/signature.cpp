@@ -48,8 +48,7 @@ std::optional<std::string> low_s(std::string_view der) {
         s.swap(other);
     if (ECDSA_SIG_set0(low.get(), r.get(), s.get()) != 1)
         return std::nullopt;
-    (void)r.release(); // low has them now
-    (void)s.release();
+    [[maybe_unused]] const BIGNUM* const given[] = {r.release(), s.release()}; // low has them now
     unsigned char* encoded = nullptr;
     const int size = i2d_ECDSA_SIG(low.get(), &encoded);
     if (size <= 0)
