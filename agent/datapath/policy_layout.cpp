@@ -242,6 +242,7 @@ private:
         if (block.bytes_per_second != 0)
             out.byte_cost = byte_cost(block.bytes_per_second);
         std::vector<penstock_total> totals;
+        totals.reserve(block.totals.size());
         for (const auto& total : block.totals)
             totals.push_back({.byte_cost = byte_cost(total.bytes_per_second), .bucket = total.bucket, .pad = 0});
         // The tightest first: what it refuses is not taken from the others.
