@@ -29,13 +29,15 @@ LABS = Path("/run/penstock-lab")
 
 
 def slowness() -> float:
-    """How much longer than on a good machine things take here (an emulated VM: 5 to 10); never below 1."""
+    """How much longer than on a good machine things take here; never below 1. In a test VM never below 3: another one runs beside it,
+    though perhaps not in this moment."""
+    floor = 3.0 if "PENSTOCK_VM" in os.environ else 1.0
     best = float("inf")
     for _ in range(5):  # the best of a few: a neighbour's short burst must not stretch every time limit of the run
         start = time.perf_counter()
         sum(range(200_000))
         best = min(best, time.perf_counter() - start)
-    return min(8.0, max(1.0, best / 0.008))
+    return min(8.0, max(floor, best / 0.008))
 
 
 def take_down(lab_id: str) -> None:
