@@ -1,5 +1,6 @@
 #include "agent/datapath/programs.hpp"
 
+#include "agent/datapath/typed_map.hpp"
 #include "bpf/penstock_abi.h"
 #include "penstock.skel.h"
 
@@ -96,12 +97,6 @@ Result<Fd> make_ipv6_flows(std::uint32_t flows) {
     if (!fd)
         return fail_errno("the kernel refuses memory for the map flows_ipv6");
     return fd;
-}
-
-std::uint32_t map_id(const Fd& fd) {
-    bpf_map_info info{};
-    std::uint32_t size = sizeof info;
-    return bpf_obj_get_info_by_fd(fd.get(), &info, &size) == 0 ? info.id : 0;
 }
 
 Result<Fd> duplicate(int fd, const std::string& what) {
@@ -275,7 +270,7 @@ Result<std::vector<std::string>> Programs::lost_pins() const {
     std::vector<std::string> out;
     for (const auto& [name, fd] : maps_) {
         const Fd pinned(bpf_obj_get((map_folder_ / name).c_str()));
-        if (!pinned || map_id(pinned) != map_id(fd))
+        if (!pinned || map_id(pinned.get()) != map_id(fd.get()))
             out.push_back(name);
     }
     return out;

@@ -7,12 +7,20 @@
 #include <bpf/bpf.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace penstock::datapath {
+
+// By which the kernel tells maps apart; 0 if the descriptor is no map's.
+inline std::uint32_t map_id(int fd) {
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
+}
 
 template <class Key, class Value> class TypedMap {
 public:

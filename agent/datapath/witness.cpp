@@ -24,12 +24,6 @@ std::vector<TypedMap<std::uint32_t, std::uint32_t>> gates_of_all_versions(const 
     return out;
 }
 
-std::uint32_t map_id(int fd) {
-    bpf_map_info info{};
-    std::uint32_t size = sizeof info;
-    return bpf_obj_get_info_by_fd(fd, &info, &size) == 0 ? info.id : 0;
-}
-
 std::uint32_t program_of(int link) {
     bpf_link_info info{};
     std::uint32_t size = sizeof info;

@@ -1,5 +1,7 @@
 #include "policy/bundle/root_chain.hpp"
 
+#include <utility>
+
 namespace penstock::policy {
 namespace {
 
