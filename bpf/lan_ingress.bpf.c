@@ -19,6 +19,16 @@ INLINE int speaks_for_itself(__u32 generation, const struct packet* p, const str
     return device && same_mac(device->mac, p->mac);
 }
 
+/* May the sender say that it has this address? One that nobody has it may get, if it learns. */
+INLINE int judge_claim(__u32 generation, const struct packet* p, const struct penstock_mac_entry* entry,
+                       const struct penstock_addr* claimed) {
+    const struct penstock_device* device = find_device(generation, claimed);
+
+    if (!device)
+        return entry->flags & PENSTOCK_DEVICE_LEARNS ? PENSTOCK_DROP_NOT_LEARNT : PENSTOCK_DROP_ARP_FORGED;
+    return same_mac(device->mac, p->mac) ? PENSTOCK_DROP_NONE : PENSTOCK_DROP_ARP_FORGED;
+}
+
 INLINE int is_unspecified(const struct packet* p, const struct penstock_addr* a) {
     const __u32* word = (const void*)a;
 
@@ -57,9 +67,9 @@ INLINE int judge_arp(struct __sk_buff* ctx, struct packet* p, __u32 generation) 
         return DROP(MALFORMED, slot);
     if (!same_mac(arp->sender_mac, p->mac))
         return DROP(ARP_FORGED, slot);
-    if (!is_unspecified(p, &p->source) && !speaks_for_itself(generation, p, &p->source))
-        return DROP(ARP_FORGED, slot);
-    return PASS;
+    if (!is_unspecified(p, &p->source))
+        reason = judge_claim(generation, p, entry, &p->source);
+    return reason == PENSTOCK_DROP_NONE ? PASS : DROP_FOR(reason, slot);
 }
 
 INLINE int judge_neighbour_discovery(struct __sk_buff* ctx, struct packet* p, __u32 generation) {
@@ -75,15 +85,18 @@ INLINE int judge_neighbour_discovery(struct __sk_buff* ctx, struct packet* p, __
         return DROP_FOR(reason, slot);
     if (!local)
         return DROP(MULTICAST, slot);
-    if (!is_unspecified(p, &p->source) && !is_link_local(&p->source) && !speaks_for_itself(generation, p, &p->source))
-        return DROP(ARP_FORGED, slot);
-    if (p->icmp_type == ND_NEIGHBOR_ADVERT) {
+    if (!is_unspecified(p, &p->source) && !is_link_local(&p->source))
+        reason = judge_claim(generation, p, entry, &p->source);
+    if (reason == PENSTOCK_DROP_NONE && p->icmp_type == ND_NEIGHBOR_ADVERT) {
         if (bpf_skb_load_bytes(ctx, ETH_HLEN + sizeof(struct ipv6hdr) + 8, &target, sizeof(target)) < 0)
             return DROP(MALFORMED, slot);
-        if (!is_link_local(&target) && !speaks_for_itself(generation, p, &target))
-            return DROP(ARP_FORGED, slot);
+        if (!is_link_local(&target)) {
+            reason = judge_claim(generation, p, entry, &target);
+            if (reason == PENSTOCK_DROP_NOT_LEARNT)
+                p->source = target; /* for the event: what it claims */
+        }
     }
-    return PASS;
+    return reason == PENSTOCK_DROP_NONE ? PASS : DROP_FOR(reason, slot);
 }
 
 /* DHCP to everybody (RFC 2131, RFC 8415), from a device that has no address yet or speaks for itself. */
@@ -120,7 +133,9 @@ INLINE int identify(struct __sk_buff* ctx, const struct packet* p, __u32 generat
         if (!entry)
             return PENSTOCK_DROP_UNKNOWN_DEVICE;
         *slot = entry->slot;
-        return PENSTOCK_DROP_ADDRESS_MISMATCH;
+        if (entry->flags & PENSTOCK_DEVICE_BOUND && entry->ifindex != ctx->ifindex)
+            return PENSTOCK_DROP_WRONG_LAN;
+        return entry->flags & PENSTOCK_DEVICE_LEARNS ? PENSTOCK_DROP_NOT_LEARNT : PENSTOCK_DROP_ADDRESS_MISMATCH;
     }
     if (!same_mac(device->mac, p->mac) && !FAULT(14))
         return PENSTOCK_DROP_MAC_MISMATCH;

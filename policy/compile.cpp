@@ -111,8 +111,8 @@ CompiledPolicy compile(const Policy& policy, Time at) {
                 out.blocks.push_back(std::move(block));
             known = block_of.emplace(device.groups, entry->second).first;
         }
-        out.devices.push_back(
-            {device.name, device.mac, device.addresses, device.interface, device.groups, known->second});
+        out.devices.push_back({device.name, device.mac, device.addresses, device.interface, device.groups,
+                               known->second, device.learns()});
     }
     return out;
 }

@@ -54,10 +54,11 @@ struct Block {
 struct CompiledDevice {
     std::string name;
     MacAddress mac;
-    std::vector<IpAddress> addresses;  // empty: learnt
+    std::vector<IpAddress> addresses;  // where they are learnt: none here, the gateway adds them
     std::string interface;             // empty: any LAN
     std::vector<std::uint32_t> groups; // all that it is in, for rules whose peer is a group; windows do not matter here
     std::uint32_t block = 0;           // index of CompiledPolicy::blocks
+    bool learns = false;
     bool operator==(const CompiledDevice&) const = default;
 };
 

@@ -5,7 +5,6 @@
 #include "policy/bundle/encoding.hpp"
 #include "policy/bundle/root_chain.hpp"
 #include "policy/bundle/verify.hpp"
-#include "policy/not_yet.hpp"
 #include "policy/payload.hpp"
 
 #include <nlohmann/json.hpp>
@@ -41,8 +40,6 @@ Answer verify_bundle(const Options& options, bool with_last_version) {
     if (!verified)
         return refusal(options.file + ": " + verified.error().message, refusal_name(verified.error().refusal));
     const Policy& policy = verified->policy;
-    if (const auto supported = check_supported(policy); !supported)
-        return refusal(options.file + ": " + supported.error().message(), refusal_name(Refusal::gateway_unable));
     return {"valid: " + policy.title() + ", expires " + format_time(policy.expires) + ", signed by " +
                 plural(verified->signers.size(), "key") + " (needed " + std::to_string(root->policy.threshold) + ")",
             {{"fleet", policy.fleet},

@@ -3,7 +3,6 @@
 #include "agent/cli/bundle_answer.hpp"
 #include "policy/bundle/encoding.hpp"
 #include "policy/diff.hpp"
-#include "policy/not_yet.hpp"
 #include "policy/payload.hpp"
 #include "policy/warnings.hpp"
 #include "policy/yaml.hpp"
@@ -93,8 +92,6 @@ Answer build_bundle(const Options& options) {
     const auto policy = load_yaml(options.sources);
     if (!policy)
         return failure(policy.error());
-    if (auto supported = check_supported(*policy); !supported)
-        return failure(supported.error());
     const Envelope envelope{std::string(kPolicyPayloadType), to_payload(*policy), {}};
     if (const auto again = from_payload(envelope.payload); !again)
         return failure(again.error());

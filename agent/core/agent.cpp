@@ -220,10 +220,16 @@ void Agent::dropped(const datapath::Drop& drop) {
     nlohmann::json fields = {{"reason", drop.reason},       {"hook", drop.hook},
                              {"source", drop.source.str()}, {"destination", drop.destination.str()},
                              {"protocol", drop.proto},      {"interface", drop.ifindex}};
+    if (drop.slot && drop.reason == "not_learnt") {
+        const auto learnt = policies_->claim(*drop.slot, drop.source, drop.ifindex);
+        if (learnt)
+            return; // the event of its own says more
+        fields["why"] = learnt.error().message();
+    }
     if (const auto name = drop.slot ? policies_->device_name(*drop.slot) : ""; !name.empty())
         fields["device"] = name;
     else
-        fields["mac"] = drop.mac;
+        fields["mac"] = drop.mac.str();
     if (drop.destination_port != 0)
         fields["port"] = drop.destination_port;
     events_.add_drop(std::move(fields));

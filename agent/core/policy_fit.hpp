@@ -15,4 +15,8 @@ namespace penstock::core {
 Status check_fit(const policy::Policy& policy, const policy::CompiledPolicy& compiled, const Config& config,
                  const std::vector<net::Address>& own);
 
+// Whether a device that learns its addresses may have this one, seen on the LAN interface `ifindex`: one of its
+// networks holds it, and nobody else needs it. own: the gateway's addresses.
+Status check_claim(const IpAddress& address, int ifindex, const Config& config, const std::vector<net::Address>& own);
+
 } // namespace penstock::core

@@ -2,7 +2,7 @@
 
 #include "agent/base/file.hpp"
 #include "agent/core/policy_fit.hpp"
-#include "policy/not_yet.hpp"
+#include "agent/datapath/gate.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -98,10 +98,8 @@ PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool ke
 // A device keeps its slot, and with it counters and flows; a newcomer gets one that no device of this policy has.
 Status PolicyManager::fill_tables(Candidate& candidate) const {
     const auto& policy = candidate.verified->policy;
-    if (auto ok = policy::check_supported(policy); !ok)
-        return ok;
     const auto now = policy::now();
-    const auto compiled = policy::compile(policy, now);
+    auto compiled = policy::compile(policy, now);
     candidate.schedule = {.compiled_at = now, .next_change = compiled.next_change};
     auto own = net::list_addresses();
     if (!own)
@@ -116,6 +114,7 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
     });
     if (auto ok = check_fit(policy, compiled, config_, *own); !ok)
         return ok;
+    add_learnt(compiled, *own);
     std::set<std::uint32_t> taken;
     for (const auto& device : compiled.devices)
         if (const auto kept = slots_.find(device.mac); kept != slots_.end())
@@ -137,7 +136,8 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
                      .mac = device.mac.str(),
                      .addresses = {},
                      .group = group_names(policy, policy.devices[i]),
-                     .slot = slot};
+                     .slot = slot,
+                     .learns = device.learns};
         for (const auto& address : device.addresses)
             shown.addresses.push_back(address.str());
         candidate.devices.push_back(std::move(shown));
@@ -147,8 +147,37 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
     return {};
 }
 
+// Less what this policy lists, or the gateway has itself by now.
+void PolicyManager::add_learnt(policy::CompiledPolicy& compiled, const std::vector<net::Address>& own) const {
+    if (learnt_.empty())
+        return;
+    std::set<IpAddress> taken;
+    for (const auto& address : own)
+        taken.insert(address.address);
+    for (const auto& device : compiled.devices)
+        taken.insert(device.addresses.begin(), device.addresses.end());
+    for (auto& device : compiled.devices)
+        if (device.learns)
+            std::ranges::copy_if(learnt_.of(device.mac), std::back_inserter(device.addresses),
+                                 [&](const IpAddress& address) { return !taken.contains(address); });
+}
+
+// What devices claim must not keep a policy from coming into force.
+Status PolicyManager::stage(const Candidate& candidate) {
+    auto ok = store_.stage(candidate.tables);
+    if (ok || learnt_.empty())
+        return ok;
+    learnt_.forget_all();
+    learnt_changed_ = true;
+    auto without = candidate.tables;
+    for (auto& device : without.devices)
+        if (device.learns)
+            device.addresses.clear();
+    return store_.stage(without);
+}
+
 Status PolicyManager::put_in_force(const Candidate& candidate, const std::string* bundle_to_store) {
-    if (auto ok = store_.stage(candidate.tables); !ok)
+    if (auto ok = stage(candidate); !ok)
         return ok;
     // The bundle before its version: after a crash in between it is newer than the last version known, and loads.
     if (bundle_to_store != nullptr)
@@ -193,6 +222,12 @@ Status PolicyManager::store_last(const Candidate& candidate) const {
 
 void PolicyManager::take(std::shared_ptr<Candidate> candidate) {
     in_force_ = std::move(candidate);
+    know_slots();
+    std::set<MacAddress> learning;
+    for (const auto& device : in_force_->tables.devices)
+        if (device.learns)
+            learning.insert(device.mac);
+    learnt_.keep([&](const MacAddress& device) { return learning.contains(device); });
     expired_ = false;
     locked_ = false;
     const auto& policy = in_force_->verified->policy;
@@ -204,6 +239,16 @@ void PolicyManager::take(std::shared_ptr<Candidate> candidate) {
                  {"generation", store_.generation()}});
 }
 
+void PolicyManager::know_slots() {
+    by_slot_.clear();
+    const auto& known = in_force_->devices;
+    for (std::uint32_t i = 0; i < known.size(); i++) {
+        if (known[i].slot >= by_slot_.size())
+            by_slot_.resize(known[i].slot + 1, kNobody);
+        by_slot_[known[i].slot] = i;
+    }
+}
+
 // What cannot be verified again is not in force, whatever the kernel still holds of it.
 Status PolicyManager::refuse_stored(const std::string& name, const std::string& why) {
     events_.add(log::Level::error, "stored_policy_refused", {{"refusal", name}, {"why", why}});
@@ -211,8 +256,15 @@ Status PolicyManager::refuse_stored(const std::string& name, const std::string& 
 }
 
 Status PolicyManager::load_stored() {
-    for (const auto& [mac, slot] : counters_.owners(config_.device_capacity))
+    std::map<std::uint32_t, MacAddress> owners;
+    for (const auto& [mac, slot] : counters_.owners(config_.device_capacity)) {
         slots_[mac] = slot;
+        owners[slot] = mac;
+    }
+    // Whatever the kernel knows of a device that learns now, it learnt, or was told by an older policy.
+    for (const auto& address : store_.addresses())
+        if (const auto owner = owners.find(address.slot); owner != owners.end())
+            (void)learnt_.claim(owner->second, datapath::from_abi(address.address), std::chrono::steady_clock::now());
     const auto bundle = read_file(bundle_path(config_), policy::kMaxEnvelopeBytes.value);
     if (!bundle && bundle.error().code() != ENOENT)
         return refuse_stored("unreadable", bundle.error().message());
@@ -229,6 +281,7 @@ Status PolicyManager::load_stored() {
         if (auto ok = store_.lock(); !ok)
             return ok;
         in_force_ = *candidate;
+        know_slots();
     } else {
         if (auto ok = put_in_force(**candidate, nullptr); !ok)
             return ok;
@@ -333,28 +386,83 @@ void PolicyManager::check_expiry() {
 
 // The worker compiles what is in force now for what is so now, unless something else came into force meanwhile.
 void PolicyManager::check_circumstances() {
-    if (!in_force_ || locked_ || switching_ ||
-        (!in_force_->schedule.due(policy::now()) &&
-         !interfaces_changed(in_force_->verified->policy, in_force_->interfaces)))
+    if (!in_force_ || locked_ || switching_)
         return;
-    compile_again(in_force_->verified->digest);
+    const auto& digest = in_force_->verified->digest;
+    const auto now = std::chrono::steady_clock::now();
+    if (in_force_->schedule.due(policy::now()) ||
+        interfaces_changed(in_force_->verified->policy, in_force_->interfaces))
+        compile_again(digest, If_impossible::lock);
+    else if (learnt_changed_ && now >= compile_after_)
+        compile_again(digest, If_impossible::keep);
+    else if (now >= unused_after_)
+        look_for_unused_addresses();
+}
+
+// On the worker, because what is in force and the flows are its.
+void PolicyManager::look_for_unused_addresses() {
+    unused_after_ = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    if (learnt_.empty())
+        return;
+    const auto work = [this] {
+        const auto in_use = [this](const IpAddress& address) {
+            return store_.used_within(address, LearntAddresses::kHold);
+        };
+        if (learnt_.expire(std::chrono::steady_clock::now(), in_use))
+            learnt_changed_ = true;
+    };
+    worker_.post(work, [] {});
+}
+
+Status PolicyManager::claim(std::uint32_t slot, const IpAddress& address, int ifindex) {
+    const auto index = slot < by_slot_.size() ? by_slot_[slot] : kNobody;
+    if (!in_force_ || locked_ || index == kNobody || !in_force_->devices[index].learns)
+        return fail("the device does not learn its addresses, or not any more");
+    const auto own = net::list_addresses();
+    if (!own)
+        return tl::unexpected(own.error());
+    if (auto ok = check_claim(address, ifindex, config_, *own); !ok)
+        return ok;
+    const auto fresh = learnt_.claim(in_force_->tables.devices[index].mac, address, std::chrono::steady_clock::now());
+    if (!fresh)
+        return tl::unexpected(fresh.error());
+    if (*fresh) {
+        events_.add(log::Level::info, "address_learnt",
+                    {{"device", in_force_->devices[index].name}, {"address", address.str()}});
+        learnt_changed_ = true;
+    }
+    check_circumstances();
+    return {};
+}
+
+std::shared_ptr<const policy::Policy> PolicyManager::policy_with_learnt() const {
+    const std::shared_ptr<const policy::Policy> policy(in_force_, &in_force_->verified->policy);
+    if (learnt_.empty())
+        return policy;
+    auto out = std::make_shared<policy::Policy>(*policy);
+    for (std::size_t i = 0; i < out->devices.size(); i++)
+        if (out->devices[i].learns())
+            out->devices[i].addresses = in_force_->tables.devices[i].addresses;
+    return out;
 }
 
 void PolicyManager::come_back() {
     if (expired_ && locked_ && !switching_ && !locking_)
-        compile_again(""); // of what the lock left
+        compile_again("", If_impossible::lock); // of what the lock left
     else if (!locked_ && !locking_)
         expired_ = false;
 }
 
 // in_tables: the digest that the tables must still have by then.
-void PolicyManager::compile_again(const std::string& in_tables) {
+void PolicyManager::compile_again(const std::string& in_tables, If_impossible then) {
     struct Switch {
         std::shared_ptr<Candidate> candidate = std::make_shared<Candidate>();
         bool done = false;
         Status status;
     };
     switching_ = true;
+    learnt_changed_ = false;
+    const auto began = std::chrono::steady_clock::now();
     auto job = std::make_shared<Switch>();
     job->candidate->verified = in_force_->verified;
     const auto work = [this, job, in_tables] {
@@ -362,7 +470,7 @@ void PolicyManager::compile_again(const std::string& in_tables) {
             return;
         job->status = fill_tables(*job->candidate);
         if (job->status)
-            job->status = store_.stage(job->candidate->tables);
+            job->status = stage(*job->candidate);
         if (job->status)
             job->status = assign_slots(*job->candidate); // of one that was locked since it came, nobody has any
         if (job->status)
@@ -373,14 +481,21 @@ void PolicyManager::compile_again(const std::string& in_tables) {
             (void)store_.retire(); // as in put_in_force()
         }
     };
-    worker_.post(work, [this, job] {
+    worker_.post(work, [this, job, then, began] {
         switching_ = false;
+        const auto now = std::chrono::steady_clock::now();
+        compile_after_ = now + 10 * (now - began);
         if (job->done) {
             in_force_ = job->candidate;
+            know_slots();
             expired_ = locked_ = false;
             events_.add(log::Level::info, "policy_compiled_again",
                         {{"version", in_force_->verified->policy.version}, {"generation", store_.generation()}});
-        } else if (!job->status) { // rights that should have ended must not go on
+        } else if (job->status) {
+            learnt_changed_ = true;               // another policy came first, perhaps without them
+        } else if (then == If_impossible::keep) { // no right has ended
+            events_.add(log::Level::error, "addresses_not_learnt", {{"why", job->status.error().message()}});
+        } else { // rights that should have ended must not go on
             events_.add(log::Level::error, "policy_not_compiled_again",
                         {{"why", job->status.error().message()},
                          {"effect", "everything is refused"},
@@ -423,8 +538,8 @@ const std::vector<PolicyManager::Device>& PolicyManager::devices() const {
 }
 
 std::string PolicyManager::device_name(std::uint32_t slot) const {
-    const auto found = std::ranges::find(devices(), slot, &Device::slot);
-    return found == devices().end() ? "" : found->name;
+    const auto index = slot < by_slot_.size() ? by_slot_[slot] : kNobody;
+    return index == kNobody ? "" : in_force_->devices[index].name;
 }
 
 } // namespace penstock::core

@@ -5,6 +5,7 @@
 #include "agent/base/worker.hpp"
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
+#include "agent/core/learnt_addresses.hpp"
 #include "agent/core/root_store.hpp"
 #include "agent/core/schedule.hpp"
 #include "agent/core/to_tables.hpp"
@@ -13,6 +14,7 @@
 #include "policy/bundle/verify.hpp"
 #include "policy/compile.hpp"
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,10 +44,15 @@ public:
     // Looks at the clock and the interfaces: compiles again when a window of a group has opened or closed, the clock
     // went back, or the LAN that a device is bound to is another interface now.
     void check_circumstances();
+    // A device says that an address is its own, on the LAN interface `ifindex`, and nobody has it: it does from now on,
+    // if it learns its addresses and may have this one. An error says why not.
+    Status claim(std::uint32_t slot, const IpAddress& address, int ifindex);
     // Takes every right away until the next bundle or restart. Tried again by check_expiry() until it holds.
     void lock();
 
     [[nodiscard]] const policy::Policy* policy() const { return in_force_ ? &in_force_->verified->policy : nullptr; }
+    // The policy with the addresses that devices learnt in it, as if it listed them. Call it if there is one.
+    [[nodiscard]] std::shared_ptr<const policy::Policy> policy_with_learnt() const;
     [[nodiscard]] bool expired() const { return expired_; }
     [[nodiscard]] bool locked() const { return locked_; }
     [[nodiscard]] const std::string& digest() const { return in_force_->verified->digest; }
@@ -55,6 +62,7 @@ public:
         std::vector<std::string> addresses;
         std::string group;
         std::uint32_t slot;
+        bool learns; // what it learnt is among the addresses
     };
     [[nodiscard]] const std::vector<Device>& devices() const;
     [[nodiscard]] std::string device_name(std::uint32_t slot) const; // empty if none has it
@@ -74,10 +82,13 @@ private:
         std::optional<std::string> digest;
     };
     struct Push; // one push under way
+    static constexpr std::uint32_t kNobody = 0xffffffff;
 
     // These run on the worker, as does everything that changes store_ and the members marked so, once the loop runs.
     Verified verify(const std::string& bundle, bool keep_expired) const;
     Status fill_tables(Candidate& candidate) const;
+    void add_learnt(policy::CompiledPolicy& compiled, const std::vector<net::Address>& own) const;
+    Status stage(const Candidate& candidate);
     Status put_in_force(const Candidate& candidate, const std::string* bundle_to_store);
     Status assign_slots(const Candidate& candidate);
     Status store_last(const Candidate& candidate) const;
@@ -88,7 +99,10 @@ private:
     void root_pushed(const Push& push);
     void say_refused(const Push& push, const policy::Refused& refused);
     void take(std::shared_ptr<Candidate> candidate);
-    void compile_again(const std::string& in_tables);
+    void know_slots();
+    enum class If_impossible { lock, keep };
+    void compile_again(const std::string& in_tables, If_impossible then);
+    void look_for_unused_addresses();
     void come_back();
     Status refuse_stored(const std::string& name, const std::string& why);
 
@@ -100,7 +114,12 @@ private:
     RootStore roots_;
     std::string digest_in_tables_;              // worker: of the policy that store_ holds; empty: none, or locked
     std::map<MacAddress, std::uint32_t> slots_; // worker: who has which slot of the counters
+    LearntAddresses learnt_;
     std::shared_ptr<const Candidate> in_force_;
+    std::vector<std::uint32_t> by_slot_;  // index of the device in force that has it, kNobody if none
+    std::atomic<bool> learnt_changed_{};  // since what is in force was compiled
+    LearntAddresses::Time compile_after_; // for the sake of learnt addresses: not all the time
+    LearntAddresses::Time unused_after_;  // when to look for addresses that nobody uses any more
     bool expired_ = false;
     bool locked_ = false;
     bool locking_ = false;

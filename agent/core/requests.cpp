@@ -122,7 +122,7 @@ nlohmann::json Agent::explain(const nlohmann::json& request) const {
         port != request.end() && port->is_number_unsigned() ? port->get<std::uint64_t>() : 0);
     if (!question)
         return refused(question.error().message());
-    const auto verdict = policy::explain(*policy, policy::now(), *question);
+    const auto verdict = policy::explain(*policies_->policy_with_learnt(), policy::now(), *question);
     if (!verdict)
         return refused(verdict.error().message());
     nlohmann::json out = {{"ok", true},

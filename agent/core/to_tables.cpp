@@ -80,7 +80,8 @@ datapath::PolicyTables to_tables(const policy::CompiledPolicy& compiled, const s
                                .slot = slots[i],
                                .block = device.block,
                                .ifindex = device.interface.empty() ? 0 : interfaces.at(device.interface),
-                               .groups = device.groups});
+                               .groups = device.groups,
+                               .learns = device.learns});
     }
     out.blocks.reserve(compiled.blocks.size());
     for (const auto& block : compiled.blocks)

@@ -17,7 +17,7 @@ Drop read_event(const penstock_drop_event& event) {
     const bool known_hook = event.hook < std::size(kHooks);
     return {.reason = drop_name(event.reason),
             .hook = known_hook ? hook_name(kHooks[event.hook]) : "",
-            .mac = mac.str(),
+            .mac = mac,
             .source = from_abi(event.source),
             .destination = from_abi(event.destination),
             .proto = event.proto,

@@ -16,7 +16,7 @@ namespace penstock::datapath {
 struct Drop {
     std::string reason; // lower case, as in DropCount
     std::string hook;   // "lan_ingress", ...
-    std::string mac;    // of the source
+    MacAddress mac;     // of the source
     IpAddress source, destination;
     std::uint8_t proto = 0;
     std::uint16_t source_port = 0, destination_port = 0; // 0 where the protocol has none

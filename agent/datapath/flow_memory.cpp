@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <ctime>
 
 namespace penstock::datapath {
 namespace {
 
 constexpr std::uint8_t kFreed = 0xff; // TAG_FREED of bpf/lib/flow.h
+
+std::uint64_t address_of(std::uint64_t meta) { return meta >> PENSTOCK_FLOW_ADDRESS & 0xf; }
 
 } // namespace
 
@@ -53,28 +56,41 @@ Status FlowMemory::reserve_ipv6(std::uint32_t slots) {
     return {};
 }
 
-// The tag first: who still sees the flow by it finds it empty.
-template <class Flow, class Which> void FlowMemory::clear_flows(std::byte* tags, Which which) const {
-    auto* const flows = reinterpret_cast<Flow*>(tags + flows_);
-    for (std::uint32_t i = 0; i < flows_; i++) {
-        std::atomic_ref meta(flows[i].meta);
-        auto seen = meta.load();
-        if (seen == 0 || !which(seen))
-            continue;
-        std::atomic_ref(reinterpret_cast<std::uint8_t&>(tags[i])).store(kFreed);
-        meta.compare_exchange_strong(seen, 0);
-    }
-}
-
-template <class Which> void FlowMemory::clear_if(std::uint32_t slot, bool ipv4, Which which) const {
+template <class Look> void FlowMemory::each_flow(std::uint32_t slot, bool ipv4, Look look) const {
+    const auto walk = [&]<class Flow>(std::byte* tags, const Flow*) {
+        auto* const flows = reinterpret_cast<Flow*>(tags + flows_);
+        for (std::uint32_t i = 0; i < flows_; i++)
+            look(std::atomic_ref(reinterpret_cast<std::uint8_t&>(tags[i])), std::atomic_ref(flows[i].meta));
+    };
     if (ipv4 && slot < ipv4_.entries())
-        clear_flows<penstock_flow4>(ipv4_.at(slot) + sizeof(penstock_device_state), which);
+        walk(ipv4_.at(slot) + sizeof(penstock_device_state), static_cast<const penstock_flow4*>(nullptr));
     else if (!ipv4 && slot < ipv6_.entries())
-        clear_flows<penstock_flow6>(ipv6_.at(slot) + sizeof(penstock_flows6), which);
+        walk(ipv6_.at(slot) + sizeof(penstock_flows6), static_cast<const penstock_flow6*>(nullptr));
 }
 
+// The tag first: who still sees the flow by it finds it empty.
 void FlowMemory::clear_address(std::uint32_t slot, bool ipv4, std::uint8_t id) {
-    clear_if(slot, ipv4, [&](std::uint64_t meta) { return (meta >> PENSTOCK_FLOW_ADDRESS & 0xf) == id; });
+    each_flow(slot, ipv4, [&](auto tag, auto meta) {
+        auto seen = meta.load();
+        if (seen == 0 || address_of(seen) != id)
+            return;
+        tag.store(kFreed);
+        meta.compare_exchange_strong(seen, 0);
+    });
+}
+
+bool FlowMemory::used_within(std::uint32_t slot, bool ipv4, std::uint8_t id, std::chrono::seconds age) const {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const auto units = [](std::chrono::nanoseconds time) { return static_cast<std::uint64_t>(time.count()) >> 33; };
+    const auto today = units(std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec));
+    bool used = false;
+    each_flow(slot, ipv4, [&](auto, auto meta) {
+        const auto seen = meta.load();
+        const auto ago = (today - (seen >> PENSTOCK_FLOW_SEEN)) & 0x1fffff;
+        used |= seen != 0 && address_of(seen) == id && ago <= units(age) + 1;
+    });
+    return used;
 }
 
 } // namespace penstock::datapath

@@ -162,7 +162,7 @@ private:
             devices.push_back(d);
             penstock_mac_entry m{};
             std::memcpy(m.mac, d.mac, sizeof m.mac);
-            m.flags = d.flags;
+            m.flags = static_cast<std::uint8_t>(d.flags | (device.learns ? PENSTOCK_DEVICE_LEARNS : 0));
             m.slot = d.slot;
             m.ifindex = device.ifindex;
             macs.push_back(m);

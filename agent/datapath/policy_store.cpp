@@ -1,5 +1,7 @@
 #include "agent/datapath/policy_store.hpp"
 
+#include "agent/datapath/gate.hpp"
+
 #include <bpf/bpf.h>
 
 #include <algorithm>
@@ -134,6 +136,16 @@ Status PolicyStore::retire() {
         return fail_errno("cannot free the policy before");
     retired_ = true;
     return {};
+}
+
+bool PolicyStore::used_within(const IpAddress& address, std::chrono::seconds age) const {
+    const auto wanted = to_abi(address);
+    const auto before = [](const AddressId& a, const penstock_addr& b) {
+        return std::memcmp(&a.address, &b, sizeof b) < 0;
+    };
+    const auto found = std::lower_bound(in_force_.begin(), in_force_.end(), wanted, before);
+    return found != in_force_.end() && std::memcmp(&found->address, &wanted, sizeof wanted) == 0 &&
+           flows_.used_within(found->slot, is_ipv4(wanted), found->id, age);
 }
 
 Status PolicyStore::lock() {

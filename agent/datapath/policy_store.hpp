@@ -7,6 +7,7 @@
 #include "agent/datapath/programs.hpp"
 #include "agent/datapath/typed_map.hpp"
 
+#include <chrono>
 #include <vector>
 
 namespace penstock::datapath {
@@ -25,6 +26,10 @@ public:
     // Nothing is allowed any more.
     Status lock();
     [[nodiscard]] std::uint32_t generation() const; // 0: no policy
+    // Of the policy in force, sorted.
+    [[nodiscard]] const std::vector<AddressId>& addresses() const { return in_force_; }
+    // Whether a device's flow from or to this address passed a packet so lately.
+    [[nodiscard]] bool used_within(const IpAddress& address, std::chrono::seconds age) const;
 
 private:
     TypedMap<std::uint32_t, std::uint32_t> gate_;

@@ -57,6 +57,7 @@ struct DeviceEntry {
     std::uint32_t block = 0;                // index into PolicyTables::blocks
     std::uint32_t ifindex = 0;              // of the LAN it must be seen on; 0: any
     std::vector<std::uint32_t> groups = {}; // for rules whose peer is a group
+    bool learns = false;                    // an address that it claims and nobody has is told (Drop, not_learnt)
 };
 
 struct PolicyTables {

@@ -44,6 +44,13 @@ void spend_rate(Gateway& gateway) {
     gateway.enforce(tables);
     gateway.from_device(Ethernet{} / IPv4{} / Tcp{});
 }
+void learn(Gateway& gateway) {
+    auto tables = Gateway::policy();
+    tables.devices.front().addresses.clear();
+    tables.devices.front().learns = true;
+    gateway.enforce(tables);
+}
+
 void bind_elsewhere(Gateway& gateway) {
     auto tables = Gateway::policy();
     tables.devices[0].ifindex = static_cast<std::uint32_t>(gateway.other);
@@ -124,6 +131,7 @@ std::map<int, Example> examples() {
         {PENSTOCK_DROP_RATE, {Hook::lan_ingress, tcp4, tcp6, 0, spend_rate}},
         {PENSTOCK_DROP_WRONG_LAN, {Hook::lan_ingress, tcp4, tcp6, 0, bind_elsewhere}},
         {PENSTOCK_DROP_LATCHED, {Hook::lan_ingress, tcp4, tcp6, 0, latch}},
+        {PENSTOCK_DROP_NOT_LEARNT, {Hook::lan_ingress, tcp4, tcp6, 0, learn}},
     };
 }
 

@@ -252,6 +252,71 @@ BOOST_AUTO_TEST_CASE(counts_traffic_and_drops_of_the_device) {
     BOOST_TEST(gateway.counters.device(2).dropped == 0U);
 }
 
+// 12 learns its addresses, with these; 13 lists its own.
+void let_learn(Gateway& gateway, const std::vector<std::string>& learnt) {
+    auto tables = Gateway::policy();
+    auto& device = tables.devices.front();
+    device.learns = true;
+    device.addresses.clear();
+    for (const auto& one : learnt)
+        device.addresses.push_back(address(one));
+    gateway.enforce(tables);
+}
+
+BOOST_AUTO_TEST_CASE(a_device_that_learns_may_claim_what_nobody_has) {
+    const IPv6 neighbour{.source = "fd20::7", .destination = "fe80::1", .hop_limit = 255};
+    const IPv6 local{.source = "fe80::12", .destination = "fe80::1", .hop_limit = 255};
+    const auto learning = [](Gateway& gateway) { let_learn(gateway, {"10.20.0.12"}); };
+    check({{"ARP with a new address", Ethernet{} / Arp{.sender = "10.20.0.7"}, "not_learnt", learning},
+           {"a packet from it", Ethernet{} / IPv4{.source = "10.20.0.7"} / Tcp{}, "not_learnt", learning},
+           {"a packet over IPv6", Ethernet{} / IPv6{.source = "fd20::7"} / Tcp{}, "not_learnt", learning},
+           {"a solicitation", Ethernet{} / neighbour / neighbour_solicit("fe80::1"), "not_learnt", learning},
+           {"an advertisement", Ethernet{} / local / neighbour_advert("fd20::7"), "not_learnt", learning},
+           {"what it has", Ethernet{} / Arp{}, "pass", learning},
+           {"a packet from what it has", Ethernet{} / IPv4{} / Tcp{}, "pass", learning},
+           {"its link-local address", Ethernet{} / local / neighbour_advert("fe80::12"), "pass", learning},
+           {"another's address in ARP", Ethernet{} / Arp{.sender = "10.20.0.13"}, "arp_forged", learning},
+           {"another's address", Ethernet{} / IPv4{.source = "10.20.0.13"} / Tcp{}, "mac_mismatch", learning},
+           {"another's address in ND", Ethernet{} / local / neighbour_advert("fd20::13"), "arp_forged", learning},
+           {"somebody else's MAC in ARP", Ethernet{} / Arp{.sender_mac = "02:00:00:00:00:13", .sender = "10.20.0.7"},
+            "arp_forged", learning},
+           {"one that does not learn", Ethernet{.source = "02:00:00:00:00:13"} / IPv4{.source = "10.20.0.7"} / Udp{},
+            "address_mismatch", learning}});
+}
+
+// However often it is said, and whoever else makes noise: a device's own claim is told, and not too often.
+BOOST_AUTO_TEST_CASE(tells_of_a_claim_once_a_device_in_a_while) {
+    Gateway gateway(Gateway::Maps::own);
+    let_learn(gateway, {});
+    std::vector<datapath::Drop> events;
+    auto reader = must(datapath::DropEvents::make(gateway.programs, [&](const auto& e) { events.push_back(e); }));
+    for (int i = 0; i < 3; i++)
+        gateway.from_device(Ethernet{.source = "02:00:00:00:00:99"} / IPv4{.source = "10.20.0.99"} / Tcp{});
+    for (int i = 0; i < 3; i++)
+        gateway.from_device(Ethernet{} / IPv6{.source = "fe80::12", .destination = "fe80::1", .hop_limit = 255} /
+                            neighbour_advert("fd20::7"));
+    reader.read();
+    std::erase_if(events, [](const auto& e) { return e.reason != "not_learnt"; });
+    BOOST_REQUIRE(events.size() == 1U);
+    BOOST_TEST(events.front().source.str() == "fd20::7");
+    BOOST_TEST(events.front().slot.value() == 1U);
+    BOOST_TEST(events.front().ifindex == gateway.lan);
+}
+
+BOOST_AUTO_TEST_CASE(an_address_is_in_use_while_it_has_a_flow) {
+    Gateway gateway;
+    using std::chrono::seconds;
+    gateway.enforce(Gateway::policy());
+    BOOST_TEST(!gateway.store.used_within(address("10.20.0.12"), seconds(3600)));
+    BOOST_TEST(gateway.from_device(Ethernet{} / IPv4{} / Tcp{}) == "pass");
+    BOOST_TEST(gateway.store.used_within(address("10.20.0.12"), seconds(3600)));
+    BOOST_TEST(!gateway.store.used_within(address("fd20::12"), seconds(3600)));
+    BOOST_TEST(!gateway.store.used_within(address("10.20.0.13"), seconds(3600)));
+    BOOST_TEST(!gateway.store.used_within(address("10.20.0.99"), seconds(3600)));
+    BOOST_TEST(gateway.from_device(Ethernet{} / IPv6{} / Tcp{}) == "pass");
+    BOOST_TEST(gateway.store.used_within(address("fd20::12"), seconds(3600)));
+}
+
 BOOST_AUTO_TEST_CASE(tells_of_a_drop) {
     Gateway gateway(Gateway::Maps::own);
     std::vector<datapath::Drop> events;
@@ -269,7 +334,7 @@ BOOST_AUTO_TEST_CASE(tells_of_a_drop) {
     BOOST_TEST(e.hook == "lan_ingress");
     BOOST_TEST(e.ifindex == gateway.lan);
     BOOST_TEST(e.slot.value() == 1U);
-    BOOST_TEST(e.mac == "02:00:00:00:00:12");
+    BOOST_TEST(e.mac.str() == "02:00:00:00:00:12");
 }
 
 BOOST_AUTO_TEST_SUITE_END()

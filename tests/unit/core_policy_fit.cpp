@@ -52,6 +52,33 @@ BOOST_AUTO_TEST_CASE(a_device_has_an_address_of_its_own_behind_this_gateway) {
     BOOST_TEST(says(refused(kYaml, peer), "is the peer of a tunnel"));
 }
 
+BOOST_AUTO_TEST_CASE(a_device_may_claim_an_address_of_its_lan_that_is_free) {
+    auto config = gateway();
+    config.tunnels[0].peer = *IpAddress::parse("10.20.0.66");
+    const auto own = [](int ifindex, const char* text, unsigned length) {
+        net::Address out;
+        out.ifindex = ifindex;
+        out.address = *IpAddress::parse(text);
+        out.prefix_length = length;
+        return out;
+    };
+    const std::vector<net::Address> addresses = {own(2, "10.20.0.1", 24), own(2, "fd20::1", 64),
+                                                 own(3, "10.30.0.1", 24)};
+    const auto claimed = [&](const char* text, int ifindex) {
+        return error_of(check_claim(*IpAddress::parse(text), ifindex, config, addresses));
+    };
+    for (const char* good : {"10.20.0.2", "10.20.0.254", "fd20::2", "fd20::ffff:ffff:ffff:ffff"})
+        BOOST_TEST(claimed(good, 2) == "(accepted)", good);
+    BOOST_TEST(claimed("10.20.0.1", 2) == "it is this gateway's own; give the device another");
+    BOOST_TEST(claimed("10.20.0.66", 2) == "it is the peer of a tunnel; give the device another");
+    for (const char* edge : {"10.20.0.0", "10.20.0.255", "fd20::"})
+        BOOST_TEST(claimed(edge, 2) == "it is no host's: the network's own, or its broadcast address", edge);
+    BOOST_TEST(claimed("10.30.0.2", 2) == "it is in no network of the LAN on which the device is");
+    BOOST_TEST(claimed("10.30.0.2", 3) == "(accepted)");
+    for (const char* foreign : {"203.0.113.10", "169.254.7.7", "fe80::12", "::", "0.0.0.0", "224.0.0.251"})
+        BOOST_TEST(says(claimed(foreign, 2), "it is in none of the tunnels' local_networks"), foreign);
+}
+
 BOOST_AUTO_TEST_CASE(no_resolver_that_asks_in_clear) {
     const auto yaml = kYaml + "lan: { dns: on }\n";
     BOOST_TEST(refused(yaml, gateway()) == "(accepted)");

@@ -1,5 +1,4 @@
 // The rule book's language: every form of a service, a group and a device, read from YAML and back from the payload.
-#include "policy/not_yet.hpp"
 #include "policy/payload.hpp"
 #include "policy/read_values.hpp"
 #include "tests/unit/policy_fixture.hpp"
@@ -171,14 +170,6 @@ BOOST_AUTO_TEST_CASE(the_lan_is_said_once) {
                   "b.yaml:1: lan: contradicts a.yaml:14");
     CHECK_REFUSED(read(kYaml + "lan: { ssh: on }\n"),
                   "policy.yaml:14: lan: unknown key \"ssh\"; known: arp_nd, dhcp, dns, ntp");
-}
-
-BOOST_AUTO_TEST_CASE(what_the_gate_cannot_do_yet_is_refused_by_name) {
-    const auto refused = [](const std::string& yaml) { return error_of(check_supported(read_ok(yaml))); };
-    BOOST_TEST(refused(kYaml) == "(accepted)");
-    BOOST_TEST(refused(replaced(kYaml, "[10.20.0.21]", "learn")) ==
-               "policy.yaml:13: devices.camera-1.addresses: learn is not supported by this version of penstock yet; "
-               "list its addresses");
 }
 
 BOOST_AUTO_TEST_SUITE_END()
