@@ -135,7 +135,9 @@ INLINE int identify(struct __sk_buff* ctx, const struct packet* p, __u32 generat
         *slot = entry->slot;
         if (entry->flags & PENSTOCK_DEVICE_BOUND && entry->ifindex != ctx->ifindex)
             return PENSTOCK_DROP_WRONG_LAN;
-        return entry->flags & PENSTOCK_DEVICE_LEARNS ? PENSTOCK_DROP_NOT_LEARNT : PENSTOCK_DROP_ADDRESS_MISMATCH;
+        return entry->flags & PENSTOCK_DEVICE_LEARNS && !is_link_local(&p->source) && !is_unspecified(p, &p->source)
+                   ? PENSTOCK_DROP_NOT_LEARNT
+                   : PENSTOCK_DROP_ADDRESS_MISMATCH;
     }
     if (!same_mac(device->mac, p->mac) && !FAULT(14))
         return PENSTOCK_DROP_MAC_MISMATCH;

@@ -422,8 +422,8 @@ struct penstock_sighting {
 };
 PENSTOCK_SIZE(struct penstock_sighting, 56);
 
-/* ---- map events: ring buffer. At most one a reason and CPU in 4 ms, of NOT_LEARNT one a device in 20 ms; drops counts
- * them all. ---- */
+/* ---- map events: ring buffer. At most one a reason and CPU in 4 ms; of NOT_LEARNT in 2 ms, and one a device in 20 ms.
+ * drops counts them all. ---- */
 
 enum penstock_hook {
     PENSTOCK_HOOK_LAN_INGRESS = 0,

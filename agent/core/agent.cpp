@@ -221,7 +221,7 @@ void Agent::dropped(const datapath::Drop& drop) {
                              {"source", drop.source.str()}, {"destination", drop.destination.str()},
                              {"protocol", drop.proto},      {"interface", drop.ifindex}};
     if (drop.slot && drop.reason == "not_learnt") {
-        const auto learnt = policies_->claim(*drop.slot, drop.source, drop.ifindex);
+        const auto learnt = policies_->claim(*drop.slot, drop.mac, drop.source, drop.ifindex);
         if (learnt)
             return; // the event of its own says more
         fields["why"] = learnt.error().message();

@@ -4,22 +4,36 @@
 
 namespace penstock::core {
 
-Result<bool> LearntAddresses::claim(const MacAddress& device, const IpAddress& address, Time now) {
-    const std::scoped_lock lock(mutex_);
+Result<bool> LearntAddresses::look(const MacAddress& device, const IpAddress& address) const {
+    const auto hours = std::to_string(kHold.count()) + " hours";
     if (const auto holder = holder_.find(address); holder != holder_.end()) {
         if (holder->second == device)
-            return false;
-        return fail(holder->second.str() + " holds it, until it was not used for " + std::to_string(kHold.count()) +
-                    " hours");
+            return true;
+        return fail(holder->second.str() + " holds it, until it was not used for " + hours);
     }
-    auto& held = held_[device];
-    if (std::ranges::count(held, address.family, [](const Held& h) { return h.address.family; }) >=
-        static_cast<std::ptrdiff_t>(kMost))
+    const auto held = held_.find(device);
+    const auto same_family = [&](const Held& one) { return one.address.family == address.family; };
+    if (held != held_.end() && std::ranges::count_if(held->second, same_family) >= std::ptrdiff_t{kMost})
         return fail("the device holds " + std::to_string(kMost) + " addresses of this family already; one is free " +
-                    std::to_string(kHold.count()) + " hours after its last use");
-    held.push_back({address, now});
-    holder_.emplace(address, device);
-    return true;
+                    hours + " after its last use");
+    return false;
+}
+
+Result<bool> LearntAddresses::holds(const MacAddress& device, const IpAddress& address) const {
+    const std::scoped_lock lock(mutex_);
+    return look(device, address);
+}
+
+Status LearntAddresses::claim(const MacAddress& device, const IpAddress& address, Time now) {
+    const std::scoped_lock lock(mutex_);
+    const auto held = look(device, address);
+    if (!held)
+        return tl::unexpected(held.error());
+    if (!*held) {
+        held_[device].push_back({address, now});
+        holder_.emplace(address, device);
+    }
+    return {};
 }
 
 template <class Goes> bool LearntAddresses::forget_if(Goes goes) {
@@ -35,18 +49,28 @@ template <class Goes> bool LearntAddresses::forget_if(Goes goes) {
     return gone != 0;
 }
 
-void LearntAddresses::keep(const std::function<bool(const MacAddress&)>& learns) {
+void LearntAddresses::keep(const std::function<bool(const MacAddress&, const IpAddress&)>& which) {
     const std::scoped_lock lock(mutex_);
-    forget_if([&](const MacAddress& device, const Held&) { return !learns(device); });
+    forget_if([&](const MacAddress& device, const Held& held) { return !which(device, held.address); });
 }
 
+// It may take its time to say what is in use: nobody waits for it.
 bool LearntAddresses::expire(Time now, const std::function<bool(const IpAddress&)>& in_use) {
+    std::map<IpAddress, bool> due;
+    {
+        const std::scoped_lock lock(mutex_);
+        for (const auto& [device, held] : held_)
+            for (const auto& one : held)
+                if (now - one.since >= kHold)
+                    due.emplace(one.address, false);
+    }
+    for (auto& [address, used] : due)
+        used = in_use(address);
     const std::scoped_lock lock(mutex_);
     return forget_if([&](const MacAddress&, Held& held) {
-        if (now - held.since < kHold)
-            return false;
-        if (!in_use(held.address))
-            return true;
+        const auto found = due.find(held.address);
+        if (found == due.end() || !found->second)
+            return found != due.end();
         held.since = now - kHold / 2; // asked again in a while, not every minute
         return false;
     });

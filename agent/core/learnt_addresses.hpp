@@ -23,10 +23,12 @@ public:
     static constexpr std::chrono::hours kHold{2}; // no shorter than the packet path keeps a silent TCP flow
     static constexpr std::size_t kMost = 8;       // of a device and family; the packet path has numbers for twice that
 
-    // Taken over from the kernel, or claimed just now. true: it is new; an error says who has it or why it is too much.
-    Result<bool> claim(const MacAddress& device, const IpAddress& address, Time now);
-    // What is held for others than these devices is forgotten.
-    void keep(const std::function<bool(const MacAddress&)>& learns);
+    // Whether the device holds the address; an error says why it cannot: who does, or that it holds too many.
+    [[nodiscard]] Result<bool> holds(const MacAddress& device, const IpAddress& address) const;
+    // Holds it from now on, or still; an error as above.
+    Status claim(const MacAddress& device, const IpAddress& address, Time now);
+    // What is not to be kept is forgotten.
+    void keep(const std::function<bool(const MacAddress&, const IpAddress&)>& which);
     // Forgets what was neither claimed nor in use for kHold; true if there was something.
     bool expire(Time now, const std::function<bool(const IpAddress&)>& in_use);
     void forget_all();
@@ -39,7 +41,9 @@ private:
         IpAddress address;
         Time since; // it was claimed, or last found in use
     };
-    template <class Goes> bool forget_if(Goes goes); // mutex_ is held
+    // With mutex_ held.
+    [[nodiscard]] Result<bool> look(const MacAddress& device, const IpAddress& address) const;
+    template <class Goes> bool forget_if(Goes goes);
 
     mutable std::mutex mutex_;
     std::map<MacAddress, std::vector<Held>> held_;

@@ -95,23 +95,29 @@ PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool ke
     return candidate;
 }
 
+// The gateway's own on the LANs: what somebody gives to an uplink must not take a policy out of force.
+Result<std::vector<net::Address>> PolicyManager::lan_addresses(const std::vector<net::Link>& links) const {
+    auto out = net::list_addresses();
+    if (out)
+        std::erase_if(*out, [&](const net::Address& address) {
+            const auto link = std::ranges::find(links, address.ifindex, &net::Link::index);
+            return link == links.end() || std::ranges::find(config_.lan, link->name) == config_.lan.end();
+        });
+    return out;
+}
+
 // A device keeps its slot, and with it counters and flows; a newcomer gets one that no device of this policy has.
 Status PolicyManager::fill_tables(Candidate& candidate) const {
     const auto& policy = candidate.verified->policy;
     const auto now = policy::now();
     auto compiled = policy::compile(policy, now);
     candidate.schedule = {.compiled_at = now, .next_change = compiled.next_change};
-    auto own = net::list_addresses();
-    if (!own)
-        return tl::unexpected(own.error());
     const auto links = net::list_links();
     if (!links)
         return tl::unexpected(links.error());
-    // On the LAN: what somebody gives to an uplink must not take a policy out of force.
-    std::erase_if(*own, [&](const net::Address& address) {
-        const auto link = std::ranges::find(*links, address.ifindex, &net::Link::index);
-        return link == links->end() || std::ranges::find(config_.lan, link->name) == config_.lan.end();
-    });
+    const auto own = lan_addresses(*links);
+    if (!own)
+        return tl::unexpected(own.error());
     if (auto ok = check_fit(policy, compiled, config_, *own); !ok)
         return ok;
     add_learnt(compiled, *own);
@@ -147,7 +153,7 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
     return {};
 }
 
-// Less what this policy lists, or the gateway has itself by now.
+// Less what this policy lists, what the gateway has itself by now, and what no tunnel is for any more.
 void PolicyManager::add_learnt(policy::CompiledPolicy& compiled, const std::vector<net::Address>& own) const {
     if (learnt_.empty())
         return;
@@ -156,27 +162,43 @@ void PolicyManager::add_learnt(policy::CompiledPolicy& compiled, const std::vect
         taken.insert(address.address);
     for (const auto& device : compiled.devices)
         taken.insert(device.addresses.begin(), device.addresses.end());
+    const auto networks = config_.device_networks();
+    const auto fits = [&](const IpAddress& address) {
+        return !taken.contains(address) &&
+               std::ranges::any_of(networks, [&](const IpPrefix& network) { return network.contains(address); });
+    };
     for (auto& device : compiled.devices)
         if (device.learns)
-            std::ranges::copy_if(learnt_.of(device.mac), std::back_inserter(device.addresses),
-                                 [&](const IpAddress& address) { return !taken.contains(address); });
+            std::ranges::copy_if(learnt_.of(device.mac), std::back_inserter(device.addresses), fits);
 }
 
 // What devices claim must not keep a policy from coming into force.
-Status PolicyManager::stage(const Candidate& candidate) {
+Status PolicyManager::stage(Candidate& candidate) {
     auto ok = store_.stage(candidate.tables);
     if (ok || learnt_.empty())
         return ok;
-    learnt_.forget_all();
-    learnt_changed_ = true;
-    auto without = candidate.tables;
-    for (auto& device : without.devices)
+    auto tables = candidate.tables;
+    for (auto& device : tables.devices)
         if (device.learns)
             device.addresses.clear();
-    return store_.stage(without);
+    if (!store_.stage(tables))
+        return ok;
+    learnt_.forget_all();
+    candidate.forgot_learnt = true;
+    candidate.tables = std::move(tables);
+    for (auto& device : candidate.devices)
+        if (device.learns)
+            device.addresses.clear();
+    return {};
 }
 
-Status PolicyManager::put_in_force(const Candidate& candidate, const std::string* bundle_to_store) {
+void PolicyManager::say_forgotten(const Candidate& candidate) {
+    if (candidate.forgot_learnt)
+        events_.add(log::Level::error, "learnt_addresses_forgotten",
+                    {{"why", "the tables could not be made with them"}, {"effect", "devices learn theirs anew"}});
+}
+
+Status PolicyManager::put_in_force(Candidate& candidate, const std::string* bundle_to_store) {
     if (auto ok = stage(candidate); !ok)
         return ok;
     // The bundle before its version: after a crash in between it is newer than the last version known, and loads.
@@ -223,11 +245,17 @@ Status PolicyManager::store_last(const Candidate& candidate) const {
 void PolicyManager::take(std::shared_ptr<Candidate> candidate) {
     in_force_ = std::move(candidate);
     know_slots();
+    say_forgotten(*in_force_);
     std::set<MacAddress> learning;
+    std::set<IpAddress> listed;
     for (const auto& device : in_force_->tables.devices)
         if (device.learns)
             learning.insert(device.mac);
-    learnt_.keep([&](const MacAddress& device) { return learning.contains(device); });
+        else if (!learnt_.empty())
+            listed.insert(device.addresses.begin(), device.addresses.end());
+    learnt_.keep([&](const MacAddress& device, const IpAddress& address) {
+        return learning.contains(device) && !listed.contains(address);
+    });
     expired_ = false;
     locked_ = false;
     const auto& policy = in_force_->verified->policy;
@@ -388,22 +416,25 @@ void PolicyManager::check_expiry() {
 void PolicyManager::check_circumstances() {
     if (!in_force_ || locked_ || switching_)
         return;
-    const auto& digest = in_force_->verified->digest;
-    const auto now = std::chrono::steady_clock::now();
     if (in_force_->schedule.due(policy::now()) ||
         interfaces_changed(in_force_->verified->policy, in_force_->interfaces))
-        compile_again(digest, If_impossible::lock);
-    else if (learnt_changed_ && now >= compile_after_)
-        compile_again(digest, If_impossible::keep);
-    else if (now >= unused_after_)
-        look_for_unused_addresses();
+        return compile_again(in_force_->verified->digest, If_impossible::lock);
+    compile_learnt();
+    look_for_unused_addresses();
+}
+
+// Not while the tables are being made, nor all the time.
+void PolicyManager::compile_learnt() {
+    if (learnt_changed_ && !switching_ && std::chrono::steady_clock::now() >= compile_after_)
+        compile_again(in_force_->verified->digest, If_impossible::keep);
 }
 
 // On the worker, because what is in force and the flows are its.
 void PolicyManager::look_for_unused_addresses() {
-    unused_after_ = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-    if (learnt_.empty())
+    const auto now = std::chrono::steady_clock::now();
+    if (now < unused_after_ || learnt_.empty())
         return;
+    unused_after_ = now + std::chrono::minutes(1);
     const auto work = [this] {
         const auto in_use = [this](const IpAddress& address) {
             return store_.used_within(address, LearntAddresses::kHold);
@@ -414,24 +445,34 @@ void PolicyManager::look_for_unused_addresses() {
     worker_.post(work, [] {});
 }
 
-Status PolicyManager::claim(std::uint32_t slot, const IpAddress& address, int ifindex) {
+Status PolicyManager::claim(std::uint32_t slot, const MacAddress& mac, const IpAddress& address, int ifindex) {
     const auto index = slot < by_slot_.size() ? by_slot_[slot] : kNobody;
-    if (!in_force_ || locked_ || index == kNobody || !in_force_->devices[index].learns)
-        return fail("the device does not learn its addresses, or not any more");
-    const auto own = net::list_addresses();
-    if (!own)
-        return tl::unexpected(own.error());
-    if (auto ok = check_claim(address, ifindex, config_, *own); !ok)
-        return ok;
-    const auto fresh = learnt_.claim(in_force_->tables.devices[index].mac, address, std::chrono::steady_clock::now());
-    if (!fresh)
-        return tl::unexpected(fresh.error());
-    if (*fresh) {
+    if (!in_force_ || locked_ || index == kNobody)
+        return fail("no policy with this device is in force any more");
+    const auto& device = in_force_->tables.devices[index];
+    if (!device.learns || device.mac != mac)
+        return fail("the device does not learn its addresses any more");
+    const auto held = learnt_.holds(mac, address);
+    if (!held)
+        return tl::unexpected(held.error());
+    if (!*held) {
+        const auto links = net::list_links();
+        if (!links)
+            return tl::unexpected(links.error());
+        const auto own = lan_addresses(*links);
+        if (!own)
+            return tl::unexpected(own.error());
+        if (auto ok = check_claim(address, ifindex, config_, *own); !ok)
+            return ok;
+        if (auto ok = learnt_.claim(mac, address, std::chrono::steady_clock::now()); !ok)
+            return ok;
         events_.add(log::Level::info, "address_learnt",
                     {{"device", in_force_->devices[index].name}, {"address", address.str()}});
-        learnt_changed_ = true;
     }
-    check_circumstances();
+    // Also one that is held already and is not in force: who has it would not speak of it otherwise.
+    if (std::ranges::find(device.addresses, address) == device.addresses.end())
+        learnt_changed_ = true;
+    compile_learnt();
     return {};
 }
 
@@ -459,15 +500,16 @@ void PolicyManager::compile_again(const std::string& in_tables, If_impossible th
         std::shared_ptr<Candidate> candidate = std::make_shared<Candidate>();
         bool done = false;
         Status status;
+        std::chrono::steady_clock::duration took{};
     };
     switching_ = true;
     learnt_changed_ = false;
-    const auto began = std::chrono::steady_clock::now();
     auto job = std::make_shared<Switch>();
     job->candidate->verified = in_force_->verified;
     const auto work = [this, job, in_tables] {
         if (digest_in_tables_ != in_tables)
             return;
+        const auto began = std::chrono::steady_clock::now();
         job->status = fill_tables(*job->candidate);
         if (job->status)
             job->status = stage(*job->candidate);
@@ -480,20 +522,26 @@ void PolicyManager::compile_again(const std::string& in_tables, If_impossible th
             digest_in_tables_ = job->candidate->verified->digest;
             (void)store_.retire(); // as in put_in_force()
         }
+        job->took = std::chrono::steady_clock::now() - began;
     };
-    worker_.post(work, [this, job, then, began] {
+    const bool comes_back = in_tables.empty();
+    worker_.post(work, [this, job, then, comes_back] {
         switching_ = false;
-        const auto now = std::chrono::steady_clock::now();
-        compile_after_ = now + 10 * (now - began);
+        compile_after_ = std::chrono::steady_clock::now() + 10 * job->took;
         if (job->done) {
             in_force_ = job->candidate;
             know_slots();
-            expired_ = locked_ = false;
-            events_.add(log::Level::info, "policy_compiled_again",
-                        {{"version", in_force_->verified->policy.version}, {"generation", store_.generation()}});
+            say_forgotten(*in_force_);
+            if (comes_back)
+                expired_ = locked_ = false;
+            if (then == If_impossible::lock)
+                events_.add(log::Level::info, "policy_compiled_again",
+                            {{"version", in_force_->verified->policy.version}, {"generation", store_.generation()}});
         } else if (job->status) {
             learnt_changed_ = true;               // another policy came first, perhaps without them
         } else if (then == If_impossible::keep) { // no right has ended
+            learnt_changed_ = true;
+            compile_after_ += std::chrono::seconds(10);
             events_.add(log::Level::error, "addresses_not_learnt", {{"why", job->status.error().message()}});
         } else { // rights that should have ended must not go on
             events_.add(log::Level::error, "policy_not_compiled_again",

@@ -46,7 +46,7 @@ public:
     void check_circumstances();
     // A device says that an address is its own, on the LAN interface `ifindex`, and nobody has it: it does from now on,
     // if it learns its addresses and may have this one. An error says why not.
-    Status claim(std::uint32_t slot, const IpAddress& address, int ifindex);
+    Status claim(std::uint32_t slot, const MacAddress& mac, const IpAddress& address, int ifindex);
     // Takes every right away until the next bundle or restart. Tried again by check_expiry() until it holds.
     void lock();
 
@@ -75,6 +75,7 @@ private:
         datapath::PolicyTables tables;
         std::vector<Device> devices;
         std::vector<std::size_t> newcomers; // of `devices`, those that get a slot of their own now
+        bool forgot_learnt = false;         // with the learnt addresses it could not be staged
     };
     using Verified = tl::expected<std::shared_ptr<Candidate>, policy::Refused>;
     struct Last {
@@ -88,8 +89,8 @@ private:
     Verified verify(const std::string& bundle, bool keep_expired) const;
     Status fill_tables(Candidate& candidate) const;
     void add_learnt(policy::CompiledPolicy& compiled, const std::vector<net::Address>& own) const;
-    Status stage(const Candidate& candidate);
-    Status put_in_force(const Candidate& candidate, const std::string* bundle_to_store);
+    Status stage(Candidate& candidate);
+    Status put_in_force(Candidate& candidate, const std::string* bundle_to_store);
     Status assign_slots(const Candidate& candidate);
     Status store_last(const Candidate& candidate) const;
     [[nodiscard]] Result<Last> read_last() const;
@@ -102,7 +103,10 @@ private:
     void know_slots();
     enum class If_impossible { lock, keep };
     void compile_again(const std::string& in_tables, If_impossible then);
+    void compile_learnt();
     void look_for_unused_addresses();
+    void say_forgotten(const Candidate& candidate);
+    [[nodiscard]] Result<std::vector<net::Address>> lan_addresses(const std::vector<net::Link>& links) const;
     void come_back();
     Status refuse_stored(const std::string& name, const std::string& why);
 

@@ -6,6 +6,7 @@
 
 #include <bpf/libbpf.h>
 
+#include <cerrno>
 #include <cstring>
 
 namespace penstock::datapath {
@@ -29,8 +30,11 @@ Drop read_event(const penstock_drop_event& event) {
 
 } // namespace
 
+constexpr int kAtOnce = 256; // then others have their turn: devices may tell faster than this process listens
+
 struct DropEvents::State {
     Fd map;
+    int read = 0;
     ring_buffer* ring = nullptr;
     std::function<void(const Drop&)> on_event;
     ~State() { ring_buffer__free(ring); }
@@ -49,9 +53,10 @@ Result<DropEvents> DropEvents::make(const Programs& programs, std::function<void
     state->map = std::move(*map);
     state->on_event = std::move(on_event);
     const auto deliver = [](void* context, void* data, std::size_t size) noexcept -> int {
+        auto& state = *static_cast<State*>(context);
         if (size >= sizeof(penstock_drop_event))
-            static_cast<State*>(context)->on_event(read_event(*static_cast<const penstock_drop_event*>(data)));
-        return 0;
+            state.on_event(read_event(*static_cast<const penstock_drop_event*>(data)));
+        return ++state.read < kAtOnce ? 0 : -ECANCELED; // ends ring_buffer__consume() behind this event
     };
     state->ring = ring_buffer__new(state->map.get(), deliver, state.get(), nullptr);
     if (state->ring == nullptr)
@@ -61,6 +66,9 @@ Result<DropEvents> DropEvents::make(const Programs& programs, std::function<void
 
 int DropEvents::fd() const { return ring_buffer__epoll_fd(state_->ring); }
 
-void DropEvents::read() { ring_buffer__consume(state_->ring); }
+void DropEvents::read() {
+    state_->read = 0;
+    ring_buffer__consume(state_->ring);
+}
 
 } // namespace penstock::datapath

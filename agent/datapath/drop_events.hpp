@@ -32,7 +32,7 @@ public:
     ~DropEvents();
 
     [[nodiscard]] int fd() const; // readable when there is something to read
-    void read();                  // calls on_event for what is there; never waits
+    void read();                  // calls on_event for some of what is there; never waits
 
 private:
     struct State;

@@ -88,7 +88,8 @@ bool FlowMemory::used_within(std::uint32_t slot, bool ipv4, std::uint8_t id, std
     each_flow(slot, ipv4, [&](auto, auto meta) {
         const auto seen = meta.load();
         const auto ago = (today - (seen >> PENSTOCK_FLOW_SEEN)) & 0x1fffff;
-        used |= seen != 0 && address_of(seen) == id && ago <= units(age) + 1;
+        const bool just_now = ago > 0x1ffff0; // after the clock was read
+        used |= seen != 0 && address_of(seen) == id && (just_now || ago <= units(age) + 1);
     });
     return used;
 }

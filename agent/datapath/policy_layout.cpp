@@ -65,7 +65,9 @@ template <class Entry, class Home> Result<std::vector<Entry>> hash_table(const s
 
 class Layout {
 public:
-    Layout(const PolicyTables& tables, const std::vector<AddressId>& before) : tables_(tables), before_(before) {
+    Layout(const PolicyTables& tables, const std::vector<AddressId>& before, std::uint32_t seed)
+        : tables_(tables), before_(before) {
+        info_.seed = seed;
         out_.cells.resize(1);
     }
 
@@ -169,14 +171,14 @@ private:
         }
         std::vector<penstock_device_at> hashed;
         add_ipv4(devices, hashed);
-        const auto mac_home = [](const penstock_mac_entry& m, std::uint32_t count) {
+        const auto mac_home = [this](const penstock_mac_entry& m, std::uint32_t count) {
             std::uint64_t number = 0;
             std::memcpy(&number, m.mac, sizeof m.mac); // little endian, as the packet path reads it
-            return penstock_place(0, number, 0, count);
+            return penstock_place(0, number, info_.seed, count);
         };
-        const auto address_home = [](const penstock_device_at& a, std::uint32_t count) {
+        const auto address_home = [this](const penstock_device_at& a, std::uint32_t count) {
             const auto [high, low] = halves(a.address);
-            return penstock_place(high, low, 0, count);
+            return penstock_place(high, low, info_.seed, count);
         };
         const auto addresses = hash_table(hashed, address_home);
         if (!addresses)
@@ -350,8 +352,8 @@ bool is_ipv4(const penstock_addr& address) {
     return std::memcmp(address.bytes, kPrefix, sizeof kPrefix) == 0;
 }
 
-Result<PolicyLayout> lay_out(const PolicyTables& tables, const std::vector<AddressId>& before) {
-    return Layout(tables, before).make();
+Result<PolicyLayout> lay_out(const PolicyTables& tables, const std::vector<AddressId>& before, std::uint32_t seed) {
+    return Layout(tables, before, seed).make();
 }
 
 std::vector<AddressId> addresses_in(const penstock_cell* cells, std::size_t count) {

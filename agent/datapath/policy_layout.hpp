@@ -20,8 +20,9 @@ struct PolicyLayout {
     std::uint32_t ipv6_slots = 0;     // one more than the highest slot of a device with an IPv6 address
 };
 
-// before: the addresses of the policy in force, sorted.
-Result<PolicyLayout> lay_out(const PolicyTables& tables, const std::vector<AddressId>& before);
+// before: the addresses of the policy in force, sorted. seed: of the hash tables; devices that choose their addresses
+// must not know it, or they fill the places of others. With another one, a layout that failed for that may succeed.
+Result<PolicyLayout> lay_out(const PolicyTables& tables, const std::vector<AddressId>& before, std::uint32_t seed = 0);
 
 // What a map of cells says about addresses: what lay_out() gave with it.
 std::vector<AddressId> addresses_in(const penstock_cell* cells, std::size_t count);

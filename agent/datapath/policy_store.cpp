@@ -8,6 +8,7 @@
 #include <cstring>
 #include <linux/membarrier.h>
 #include <netinet/in.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -81,7 +82,13 @@ Status PolicyStore::stage(const PolicyTables& tables) {
         return ok;
     if (auto ok = check(tables); !ok)
         return ok;
-    auto layout = lay_out(tables, in_force_);
+    Result<PolicyLayout> layout = fail("not laid out");
+    for (int tries = 0; !layout && tries < 4; tries++) {
+        std::uint32_t seed = 0;
+        if (getrandom(&seed, sizeof seed, 0) != sizeof seed)
+            return fail_errno("cannot get random bytes");
+        layout = lay_out(tables, in_force_, seed);
+    }
     if (!layout)
         return tl::unexpected(layout.error());
     if (auto ok = flows_.reserve_ipv6(layout->ipv6_slots); !ok)

@@ -11,8 +11,9 @@
 
 /* A reason tells at most one event a CPU in this time, so that a flood costs a counter and no more. */
 #define EVENT_INTERVAL_NS 4000000
-/* A device's claim to an address must not be lost in another's flood: each device tells its own. */
-#define CLAIM_INTERVAL_NS 20000000
+/* Claims to addresses are told more often, or one's would be lost in another's flood, but not all of one device. */
+#define CLAIM_INTERVAL_NS 2000000
+#define CLAIM_DEVICE_INTERVAL_NS 20000000
 
 /* Others may attach behind us; they can only drop more. */
 #define PASS TC_ACT_UNSPEC
@@ -36,15 +37,14 @@ __weak __noinline int drop(struct __sk_buff* ctx, const struct packet* p, __u32 
             __sync_fetch_and_add(&state->dropped, 1);
     }
     now = bpf_ktime_get_coarse_ns();
+    if (now - count->last_event_ns < (reason == PENSTOCK_DROP_NOT_LEARNT ? CLAIM_INTERVAL_NS : EVENT_INTERVAL_NS))
+        return TC_ACT_SHOT;
     if (reason == PENSTOCK_DROP_NOT_LEARNT && state) {
-        if (now - state->claim_told_ns < CLAIM_INTERVAL_NS)
+        if (now - state->claim_told_ns < CLAIM_DEVICE_INTERVAL_NS)
             return TC_ACT_SHOT;
         state->claim_told_ns = now;
-    } else {
-        if (now - count->last_event_ns < EVENT_INTERVAL_NS)
-            return TC_ACT_SHOT;
-        count->last_event_ns = now;
     }
+    count->last_event_ns = now;
     event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
     if (!event)
         return TC_ACT_SHOT;
