@@ -477,7 +477,7 @@ Status PolicyManager::claim(std::uint32_t slot, const MacAddress& mac, const IpA
 }
 
 std::shared_ptr<const policy::Policy> PolicyManager::policy_with_learnt() const {
-    const std::shared_ptr<const policy::Policy> policy(in_force_, &in_force_->verified->policy);
+    std::shared_ptr<const policy::Policy> policy(in_force_, &in_force_->verified->policy);
     if (learnt_.empty())
         return policy;
     auto out = std::make_shared<policy::Policy>(*policy);
