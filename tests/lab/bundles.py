@@ -48,6 +48,16 @@ class Bundles:
             self._bundle("sign", "--key", self.key("root"), path)
         return path
 
+    def next_root(self, name: str, before: Path, *, root: str, policy: tuple[str, ...], signers: tuple[str, ...]) -> Path:
+        """The root document after `before`, and all before it, in one file: another root key, other policy keys, all of them needed."""
+        out = self.directory / f"{name}.json"
+        out.unlink(missing_ok=True)
+        self._bundle("rotate-root", "--root", before, "--root-key", self.public(root), "--policy-key", *map(self.public, policy),
+                     "--policy-threshold", len(policy), "--expires", "2099-01-01T00:00:00Z", "--out", out)
+        for signer in signers:
+            self._bundle("sign", "--key", self.key(signer), out)
+        return out
+
     def make(self, name: str, *, version: int | None = None, signers: tuple[str, ...] = ("policy-a", "policy-b"),
              replace: dict[str, str] | None = None, expires: str = "2099-01-01T00:00:00Z", gateways: str = "gw-*") -> Path:
         """Build and sign. Without a version it is the next one; `replace` edits the YAML, and each text must be there."""

@@ -22,6 +22,7 @@ from lab.stage import READINGS4, READINGS6, Row, Stage
 from lab.system import wait_until
 from lab.topology import CAMERA, CLOUD4, ISP_MAC, THERMOSTAT, UPLINK4, UPLINK_MAC
 from lab.witness import Judge
+from keys import keys_change_while_traffic_flows
 from latch import a_frame_in_clear_latches_the_gate, a_latch_outlives_a_reboot, clearing_the_witness_puts_no_released_gate_up
 from learning import devices_learn_their_addresses
 from quickstarts import quickstarts_at_once
@@ -224,6 +225,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "kill_9_of_penstock_ike": as_case(scenes.kill_penstock_ike),
     "right_taken_away_in_mid_flow": as_case(scenes.right_taken_away),
     "rights_keep_hours": rights_keep_hours,
+    "keys_change_while_traffic_flows": keys_change_while_traffic_flows,
     "devices_learn_their_addresses": devices_learn_their_addresses,
     "bad_bundles_refused": as_case(scenes.bad_bundles),
     **healing.CASES,
@@ -237,5 +239,6 @@ CASES: dict[str, Callable[[Stage], None]] = {
 }
 # What has nothing to do with the kernel and takes long: an emulated machine plays these only where they are named.
 SAME_ON_EVERY_KERNEL = {"quickstarts_at_once", "rights_keep_hours", "two_managers_fight", "policy_expires", "certificate_is_renewed",
-                        "peer_away_for_long", "penstock_ike_hangs", "devices_learn_their_addresses"}
+                        "peer_away_for_long", "penstock_ike_hangs", "devices_learn_their_addresses",
+                        "keys_change_while_traffic_flows"}
 WITHOUT_AGENT = {"quickstarts_at_once", "judge_knows_clear_frames", "lab_carries_stock_strongswan"}
