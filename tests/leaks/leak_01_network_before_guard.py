@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from lab import sabotage
 from lab import topology as net
 from lab.system import Namespace
@@ -17,9 +20,28 @@ def _network_up(gateway: Namespace) -> None:
         route replace default via {net.ISP6}""", check=False)
 
 
+@contextmanager
+def _peer_not_heard(scene: Scene) -> Iterator[None]:
+    """The provider carries nothing from the peer to the gateway. A kernel that boots refuses the late packets of the tunnel before in
+    clear (ICMP): frames of its own, which name no device, and are not what this is about."""
+    scene.isp.ip(f"route add blackhole {net.UPLINK4}/32")
+    try:
+        yield
+    finally:
+        scene.isp.ip(f"route del blackhole {net.UPLINK4}/32")
+
+
 def provoke(scene: Scene) -> None:
     """A boot with everything in the wrong order: first the network, then the guard, then somebody who switches forwarding on, last penstockd."""
     assert isinstance(scene, Penstock)
+    with _peer_not_heard(scene):
+        _guard_last(scene)
+    sabotage.open_router(scene.gateway)
+    scene.sleep(0.5)
+    scene.start()
+
+
+def _guard_last(scene: Penstock) -> None:
     gateway = scene.gateway
     gateway.ip("link set lan0 down\nlink set wan0 down")
     sabotage.remove_every_layer(scene.lab)
@@ -28,6 +50,3 @@ def provoke(scene: Scene) -> None:
     scene.sleep(0.5)
     code, words = scene.agent.arm()
     must(code == 0, f"the guard is not armed: {words}")
-    sabotage.open_router(gateway)
-    scene.sleep(0.5)
-    scene.start()
