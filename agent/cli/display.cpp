@@ -56,6 +56,15 @@ std::string policy_line(const Json& policy) {
     return labelled("policy", out) + labelled("", "expires " + human_time(text_of(policy, "expires")));
 }
 
+std::string root_line(const Json& root) {
+    if (root.contains("trouble"))
+        return labelled("root", paint("no bundle can be taken", Tone::bad) + ": " + text_of(root, "trouble"));
+    return labelled("root",
+                    "version " + text_of(root, "version") +
+                        (root.value("expired", false) ? " " + paint("EXPIRED, no bundle is taken", Tone::bad) : "")) +
+           labelled("", "expires " + human_time(text_of(root, "expires")));
+}
+
 std::string drop_lines(const Json& drops, const Json& reasons) {
     std::vector<std::pair<std::uint64_t, std::string>> sorted;
     for (const auto& [name, count] : drops.items())
@@ -121,6 +130,7 @@ std::string show_status(const Json& status) {
     for (const auto& tunnel : status.value("tunnels", Json::array()))
         out += tunnel_lines(tunnel);
     out += policy_line(status.value("policy", Json()));
+    out += root_line(status.value("root", Json::object()));
     out += labelled("devices", text_of(status, "devices"));
     return out + drop_lines(status.value("drops", Json::object()), status.value("drop_reasons", Json::object()));
 }

@@ -67,6 +67,7 @@ private:
     [[nodiscard]] std::string trouble(const TunnelState& tunnel) const;
     [[nodiscard]] nlohmann::json devices() const;
     [[nodiscard]] nlohmann::json policy_status() const;
+    [[nodiscard]] nlohmann::json root_status() const;
 
     const Config config_;
     EventLoop& loop_;

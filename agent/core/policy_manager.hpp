@@ -50,6 +50,8 @@ public:
     // Takes every right away until the next bundle or restart. Tried again by check_expiry() until it holds.
     void lock();
 
+    // By whose keys the next bundle is judged; read anew.
+    [[nodiscard]] Result<policy::Root> root() const { return roots_.load(); }
     [[nodiscard]] const policy::Policy* policy() const { return in_force_ ? &in_force_->verified->policy : nullptr; }
     // The policy with the addresses that devices learnt in it, as if it listed them. Call it if there is one.
     [[nodiscard]] std::shared_ptr<const policy::Policy> policy_with_learnt() const;

@@ -123,6 +123,15 @@ nlohmann::json Agent::policy_status() const {
             {"digest", policies_->digest()}};
 }
 
+nlohmann::json Agent::root_status() const {
+    const auto root = policies_->root();
+    if (!root)
+        return {{"trouble", root.error().message()}};
+    return {{"version", root->version},
+            {"expires", policy::format_time(root->expires)},
+            {"expired", policy::now() >= root->expires}};
+}
+
 nlohmann::json Agent::devices() const {
     nlohmann::json out = nlohmann::json::array();
     const auto now = monotonic_ns();
@@ -164,6 +173,7 @@ nlohmann::json Agent::status() const {
             {"ike", {{"pid", ike_->pid()}, {"strongswan", ike_->version()}, {"trouble", ike_->trouble()}}},
             {"tunnels", tunnels()},
             {"policy", policy_status()},
+            {"root", root_status()},
             {"devices", policies_->devices().size()},
             {"drops", drops},
             {"drop_reasons", reasons}};

@@ -102,6 +102,7 @@ BOOST_AUTO_TEST_CASE(status_fits_eighty_columns) {
                                   {"state", "down"},
                                   {"trouble", "certificate of an unknown CA: \"O=lab, CN=cloud.example\"; the peer "
                                               "could not prove that it is the configured peer"}}})},
+        {"root", {{"version", 3}, {"expires", "2026-01-01T00:00:00Z"}, {"expired", true}}},
         {"drops", {{"not_allowed", 123456}}},
         {"drop_reasons",
          {{"not_allowed", "no service of the device's group covers this destination and port at all"}}}};
@@ -109,6 +110,10 @@ BOOST_AUTO_TEST_CASE(status_fits_eighty_columns) {
     BOOST_TEST(longest_line(text) <= kColumns);
     BOOST_TEST(text.find("NOT GUARDED") != std::string::npos);
     BOOST_TEST(text.find("123.5k") != std::string::npos);
+    BOOST_TEST(text.find("version 3 EXPIRED, no bundle is taken") != std::string::npos);
+    const json broken = {
+        {"root", {{"trouble", "/etc/penstock/root.json is not there; copy the fleet's root document to it"}}}};
+    BOOST_TEST(show_status(broken).find("no bundle can be taken: /etc/penstock/root.json") != std::string::npos);
 }
 
 BOOST_AUTO_TEST_CASE(a_thousand_drops_are_a_line_for_each_device_and_reason) {
