@@ -268,7 +268,9 @@ Result<Question> read_question(std::string_view device, std::string_view to, std
         return fail(std::string(proto_name(*known)) + " is not a protocol of " + other->str() + "'s family");
     if (icmp && port == 0)
         port = *icmp_type_from_name(*known, "echo-request");
-    if (port < 1 || port > (icmp ? 255U : 65535U))
+    if (port == 0)
+        return fail(std::string(proto_name(*known)) + " needs a port: --port, 1 to 65535");
+    if (port > (icmp ? 255U : 65535U))
         return fail(icmp ? "an ICMP type is at most 255" : "the port must be 1 to 65535");
     return Question{std::string(device), to.empty() ? Direction::from : Direction::to, *other, *known,
                     static_cast<std::uint16_t>(port)};
@@ -298,10 +300,19 @@ Result<Verdict> explain(const Policy& policy, Time at, const Question& question)
             packet.came = Came::out_of_tunnel;
         return judge(policy, at, packet);
     }
+    const bool ipv4 = question.other.family == AF_INET;
+    if (device->learns()) { // as if it had learnt one: the dummy address of RFC 7600, the discard prefix of RFC 6666
+        Policy learnt = policy;
+        learnt.devices[static_cast<std::size_t>(device - policy.devices.data())].addresses = {
+            IpAddress::parse(ipv4 ? "192.0.0.8" : "100::1").value()};
+        auto verdict = explain(learnt, at, question);
+        if (verdict && verdict->allow)
+            verdict->citation += ipv4 ? "; once it has learnt an IPv4 address" : "; once it has learnt an IPv6 address";
+        return verdict;
+    }
     return refuse(Reason::not_allowed, device,
                   "devices." + device->name + " (" + policy.cite(device->at) + ") has no " +
-                      (question.other.family == AF_INET ? "IPv4" : "IPv6") +
-                      (device->learns() ? " address in the policy: it learns them; " : " address; ") + policy.title());
+                      (ipv4 ? "IPv4 address; " : "IPv6 address; ") + policy.title());
 }
 
 } // namespace penstock::policy

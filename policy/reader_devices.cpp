@@ -73,6 +73,10 @@ Status PolicyReader::read_addresses(Value value, const Path& path, Device& devic
         return {};
     if (value.kind() == Kind::list && value.size() == 0)
         return wrong(value, path, "is empty; list the device's addresses, or write addresses: learn");
+    if (value.kind() == Kind::list)
+        for (const Value item : value)
+            if (item.kind() == Kind::text && item.text() == "learn")
+                return wrong(item, path, "are learnt or listed, not both; to have them learnt, write addresses: learn");
     return read_set(value, path, kMaxAddressesPerDevice, device.addresses, read_address);
 }
 

@@ -34,9 +34,9 @@ The lab {lab.id} stays up. Its rule book and keys: {lab.directory}/bundles (base
   export PENSTOCK_SOCKET={agent.run_dir}/control.sock PATH={agent.binaries}:$PATH
   penstock status
   penstock devices
-  penstock events --follow
+  penstock events --follow                             # bulb-3 never stops talking: its drops are expected
   penstock explain --device thermostat-12 --to {topology.VIDEO4} --proto udp --port 4000
-  nsenter --net=/run/netns/{device} ping -c 3 {topology.TELEMETRY4}   # no policy allows it: see `penstock events`
+  nsenter --net=/run/netns/{device} ping -c 3 {topology.TELEMETRY4}   # no policy allows it: `penstock events` says so, best with --follow in another terminal
   nsenter --net=/run/netns/{gateway} penstock doctor --config {agent.etc}/penstock.toml
   nsenter --net=/run/netns/{gateway} ip rule                # the gateway's view
   tcpdump -nr {lab.directory}/uplink.pcapng            # the wire, as the witness recorded it

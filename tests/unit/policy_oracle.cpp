@@ -70,6 +70,14 @@ BOOST_AUTO_TEST_CASE(explains_by_the_devices_name) {
     BOOST_TEST(!no_v6->allow);
     BOOST_TEST(no_v6->citation ==
                "denied: devices.camera-1 (policy.yaml:13) has no IPv6 address; acme-berlin version 42");
+    const Policy learning = read_ok(replaced(kYaml, "[10.20.0.21]", "learn"));
+    const auto learnt = explain(learning, now(), *read_question("camera-1", "192.0.2.123", "", "udp", 123));
+    BOOST_REQUIRE(learnt);
+    BOOST_TEST(learnt->allow);
+    BOOST_TEST(
+        learnt->citation ==
+        "allowed by services.time (policy.yaml:7) of acme-berlin version 42; once it has learnt an IPv4 address");
+    BOOST_TEST(!explain(learning, now(), *read_question("camera-1", "192.0.2.123", "", "udp", 124))->allow);
     CHECK_REFUSED(ask_about("camera-2", "192.0.2.123", "udp", 123), "no device \"camera-2\"",
                   "did you mean \"camera-1\"?");
 }
@@ -117,7 +125,7 @@ BOOST_AUTO_TEST_CASE(out_of_hours_the_hours_are_named) {
 BOOST_AUTO_TEST_CASE(questions_that_make_no_sense_are_refused) {
     CHECK_REFUSED(read_question("d", "", "", "tcp", 1), "either where the device sends to");
     CHECK_REFUSED(read_question("d", "10.0.0.1", "10.0.0.2", "tcp", 1), "either where the device sends to");
-    CHECK_REFUSED(read_question("d", "10.0.0.1", "", "tcp", 0), "the port must be 1 to 65535");
+    CHECK_REFUSED(read_question("d", "10.0.0.1", "", "tcp", 0), "tcp needs a port: --port, 1 to 65535");
     CHECK_REFUSED(read_question("d", "10.0.0.1", "", "icmpv6", 0), "icmpv6 is not a protocol of 10.0.0.1's family");
     CHECK_REFUSED(read_question("d", "10.0.0.1", "", "icmp", 256), "at most 255");
     CHECK_REFUSED(read_question("d", "10.0.0.1", "", "any", 1), "the protocol must be tcp, udp, icmp or icmpv6");

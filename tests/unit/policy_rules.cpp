@@ -158,6 +158,8 @@ BOOST_AUTO_TEST_CASE(a_device_has_groups_learns_and_stays_on_its_lan) {
     CHECK_REFUSED(read(with_device("addresses: [10.20.0.21], groups: [cameras, cameras]")), "is there twice");
     CHECK_REFUSED(read(with_device("addresses: learnt, group: cameras")),
                   "devices.camera-1.addresses: expected a list");
+    CHECK_REFUSED(read(with_device("addresses: [learn], group: cameras")),
+                  "are learnt or listed, not both; to have them learnt, write addresses: learn");
     CHECK_REFUSED(read(with_device("group: cameras")), "has no addresses; list them, or write addresses: learn");
     CHECK_REFUSED(read(with_device("addresses: [10.20.0.21], group: cameras, interface: \"a/b\"")),
                   "devices.camera-1.interface: \"a/b\" is not an interface's name");
