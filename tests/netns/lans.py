@@ -171,7 +171,9 @@ def a_bridge_as_lan(stage: Stage) -> None:
             must(roles["br0"] == "lan" and roles["lan0"] == "lan port", f"{roles}")
             must(probe.ask(lab.topology.of(THERMOSTAT), VIDEO4, lab.marker, stage.refusal).result != ANSWERED, "what policy forbids is answered")
             must(not lab.since(place).clear, str(lab.since(place)))
-            gateway.ip(f"link set lan0 nomaster\nlink del br0\naddr add {net.GATEWAY_LAN4}/24 dev lan0\naddr add {net.GATEWAY_LAN6}/64 dev lan0 nodad")
+            # Down and up: the flush took its link-local address too, without which nobody is asked for on IPv6.
+            gateway.ip(f"link set lan0 nomaster\nlink del br0\nlink set lan0 down\nlink set lan0 up\n"
+                       f"addr add {net.GATEWAY_LAN4}/24 dev lan0\naddr add {net.GATEWAY_LAN6}/64 dev lan0 nodad")
     finally:
         gateway.ip("link del br0", check=False)
 
