@@ -96,12 +96,15 @@ PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool ke
 }
 
 // The gateway's own on the LANs: what somebody gives to an uplink must not take a policy out of force.
-Result<std::vector<net::Address>> PolicyManager::lan_addresses(const std::vector<net::Link>& links) const {
+Result<std::vector<net::Address>> PolicyManager::lan_addresses() const {
+    const auto links = net::list_links();
+    if (!links)
+        return tl::unexpected(links.error());
     auto out = net::list_addresses();
     if (out)
         std::erase_if(*out, [&](const net::Address& address) {
-            const auto link = std::ranges::find(links, address.ifindex, &net::Link::index);
-            return link == links.end() || std::ranges::find(config_.lan, link->name) == config_.lan.end();
+            const auto link = std::ranges::find(*links, address.ifindex, &net::Link::index);
+            return link == links->end() || std::ranges::find(config_.lan, link->name) == config_.lan.end();
         });
     return out;
 }
@@ -115,7 +118,7 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
     const auto links = net::list_links();
     if (!links)
         return tl::unexpected(links.error());
-    const auto own = lan_addresses(*links);
+    const auto own = lan_addresses();
     if (!own)
         return tl::unexpected(own.error());
     if (auto ok = check_fit(policy, compiled, config_, *own); !ok)
@@ -456,10 +459,7 @@ Status PolicyManager::claim(std::uint32_t slot, const MacAddress& mac, const IpA
     if (!held)
         return tl::unexpected(held.error());
     if (!*held) {
-        const auto links = net::list_links();
-        if (!links)
-            return tl::unexpected(links.error());
-        const auto own = lan_addresses(*links);
+        const auto own = lan_addresses();
         if (!own)
             return tl::unexpected(own.error());
         if (auto ok = check_claim(address, ifindex, config_, *own); !ok)

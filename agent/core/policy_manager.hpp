@@ -108,7 +108,7 @@ private:
     void compile_learnt();
     void look_for_unused_addresses();
     void say_forgotten(const Candidate& candidate);
-    [[nodiscard]] Result<std::vector<net::Address>> lan_addresses(const std::vector<net::Link>& links) const;
+    [[nodiscard]] Result<std::vector<net::Address>> lan_addresses() const;
     void come_back();
     Status refuse_stored(const std::string& name, const std::string& why);
 
