@@ -174,10 +174,28 @@ SignatureCount count_signatures(const Envelope& envelope, const Root& root, cons
     return count;
 }
 
+namespace {
+
+std::string short_id(const std::string& key_id) { return key_id.substr(0, 16); }
+
+// Of the role, those that have not signed, for a person who looks for them.
+std::string missing_keys(const SignatureCount& count, const Role& role) {
+    constexpr std::size_t kShown = 4;
+    std::vector<std::string> missing;
+    for (const auto& id : role.keys)
+        if (std::ranges::find(count.valid, id) == count.valid.end())
+            missing.push_back(id);
+    std::string out;
+    for (std::size_t i = 0; i < missing.size() && i < kShown; i++)
+        out += (i == 0 ? "" : ", ") + short_id(missing[i]);
+    return out + (missing.size() > kShown ? " and " + std::to_string(missing.size() - kShown) + " more" : "");
+}
+
+} // namespace
+
 tl::expected<void, Refused> check_threshold(const SignatureCount& count, const Role& role, std::string_view role_name) {
     if (count.valid.size() >= role.threshold)
         return {};
-    const auto short_id = [](const std::string& key_id) { return key_id.substr(0, 16); };
     const std::string tally =
         std::to_string(count.valid.size()) + " of " + std::to_string(role.threshold) + " valid signatures";
     if (!count.twice.empty())
@@ -194,12 +212,14 @@ tl::expected<void, Refused> check_threshold(const SignatureCount& count, const R
                                                       tally);
     if (count.valid.empty() && count.wrong_role > 0)
         return refuse(Refusal::wrong_role, "signed by keys that the root lists, but not for the role " +
-                                               std::string(role_name) + "; " + tally);
+                                               std::string(role_name) + "; " + tally +
+                                               "; its keys: " + missing_keys(count, role));
     if (count.valid.empty() && count.unknown > 0)
         return refuse(Refusal::unknown_key, "signed only by keys that the root does not list for the role " +
-                                                std::string(role_name) + "; " + tally);
-    return refuse(Refusal::too_few_signatures,
-                  tally + "; more of the root's " + std::string(role_name) + " keys must sign");
+                                                std::string(role_name) + "; " + tally +
+                                                "; its keys: " + missing_keys(count, role));
+    return refuse(Refusal::too_few_signatures, tally + "; more of the root's " + std::string(role_name) +
+                                                   " keys must sign: " + missing_keys(count, role));
 }
 
 } // namespace penstock::policy

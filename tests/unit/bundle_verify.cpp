@@ -86,6 +86,7 @@ BOOST_AUTO_TEST_CASE(refuses_another_payload_type_even_if_signed) {
 
 BOOST_AUTO_TEST_CASE(refuses_unknown_keys_and_keys_of_another_role) {
     refused(signed_by({&other}), Refusal::unknown_key, "0 of 2 valid signatures");
+    refused(signed_by({&other}), Refusal::unknown_key, p256.public_key().id().substr(0, 16));
     refused(signed_by({&root_key}), Refusal::wrong_role, "but not for the role policy; 0 of 2");
     refused(signed_by({&root_key, &other}), Refusal::wrong_role, "0 of 2");
 }
@@ -93,6 +94,7 @@ BOOST_AUTO_TEST_CASE(refuses_unknown_keys_and_keys_of_another_role) {
 BOOST_AUTO_TEST_CASE(refuses_too_few_signatures_and_counts_a_key_once) {
     refused(signed_by({}), Refusal::too_few_signatures, "0 of 2 valid signatures");
     refused(signed_by({&ed}), Refusal::too_few_signatures, "1 of 2 valid signatures");
+    refused(signed_by({&ed}), Refusal::too_few_signatures, "must sign: " + p256.public_key().id().substr(0, 16));
     refused(signed_by({&ed, &ed}), Refusal::duplicate_key, "counts once; 1 of 2 valid signatures");
     refused(signed_by({&p256, &p256, &p256}), Refusal::duplicate_key, "1 of 2 valid signatures");
     for (const auto* second : {&p256, &other, &root_key}) { // the same signature under another id
