@@ -121,6 +121,13 @@ Status write_file_atomically(const std::filesystem::path& path, std::string_view
     return sync_folder(folder) ? Status{} : fail_errno(context);
 }
 
+Status append_to_file(const std::filesystem::path& path, std::string_view content) {
+    const Fd fd(open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd || !write_all(fd.get(), content) || fsync(fd.get()) != 0 || !sync_folder(path.parent_path()))
+        return fail_errno("cannot write " + path.string());
+    return {};
+}
+
 Result<Fd> lock_folder(const std::filesystem::path& path) {
     std::error_code error;
     std::filesystem::create_directories(path, error);

@@ -28,6 +28,9 @@ enum class Existing { replace, refuse }; // refuse: EEXIST
 Status write_file_atomically(const std::filesystem::path& path, std::string_view content, unsigned mode = 0600,
                              Existing existing = Existing::replace);
 
+// On disk when it returns; after an error, part of it may be in the file. A new file has the mode 0600.
+Status append_to_file(const std::filesystem::path& path, std::string_view content);
+
 // Makes the folder if it is not there, and holds it (flock) until the descriptor is closed or the process ends.
 // EWOULDBLOCK: another process holds it.
 Result<Fd> lock_folder(const std::filesystem::path& path);

@@ -18,7 +18,9 @@ Result<std::unique_ptr<Worker>> Worker::make(EventLoop& loop) {
     return worker;
 }
 
-Worker::~Worker() {
+Worker::~Worker() { stop(); }
+
+void Worker::stop() {
     {
         const std::lock_guard lock(mutex_);
         stop_ = true;
@@ -26,6 +28,16 @@ Worker::~Worker() {
     changed_.notify_one();
     if (thread_.joinable())
         thread_.join();
+}
+
+void Worker::finish() {
+    stop();
+    deliver();
+}
+
+void Worker::drain() {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [this] { return jobs_.empty() && !busy_; });
 }
 
 void Worker::post(Task job, Task done) {
@@ -44,11 +56,14 @@ void Worker::work() {
             return;
         auto [job, done] = std::move(jobs_.front());
         jobs_.pop_front();
+        busy_ = true;
         lock.unlock();
         job();
         lock.lock();
+        busy_ = false;
         done_.push_back(std::move(done));
         lock.unlock();
+        idle_.notify_all();
         const std::uint64_t one = 1;
         // Cannot fail: the counter would have to reach 2^64.
         [[maybe_unused]] const auto written = write(wake_.get(), &one, sizeof one);

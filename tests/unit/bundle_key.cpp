@@ -2,12 +2,9 @@
 #include "agent/base/file.hpp"
 #include "policy/bundle/encoding.hpp"
 #include "tests/unit/bundle_fixture.hpp"
+#include "tests/unit/wycheproof.hpp"
 
-#include <nlohmann/json.hpp>
-
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <sys/stat.h>
 
@@ -15,27 +12,9 @@ using namespace penstock;
 using namespace penstock::policy;
 using penstock::test::error_of;
 using penstock::test::make_key;
+using penstock::test::unhex;
 
 namespace {
-
-std::string unhex(const std::string& text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); i += 2)
-        out += static_cast<char>(std::stoi(text.substr(i, 2), nullptr, 16));
-    return out;
-}
-
-std::string vectors_path() {
-    const char* folder = std::getenv("PENSTOCK_SHARED_DATA");
-    return std::string(folder != nullptr ? folder : PENSTOCK_SOURCE_DIR "/../shared/data") +
-           "/wycheproof/ed25519_test.json";
-}
-
-boost::test_tools::assertion_result have_vectors(boost::unit_test::test_unit_id) {
-    boost::test_tools::assertion_result have(std::filesystem::exists(vectors_path()));
-    have.message() << "no Wycheproof vectors at " << vectors_path() << " (set PENSTOCK_SHARED_DATA)";
-    return have;
-}
 
 // RFC 8032, 5.1: L = 2^252 + 27742317777372353535851937790883648493, little endian.
 using namespace std::string_view_literals;
@@ -48,9 +27,8 @@ std::string ed25519_der(const std::string& raw) { return unhex("302a300506032b65
 
 BOOST_AUTO_TEST_SUITE(bundle_key)
 
-BOOST_AUTO_TEST_CASE(agrees_with_wycheproof, *boost::unit_test::precondition(have_vectors)) {
-    std::ifstream file(vectors_path());
-    const auto all = nlohmann::json::parse(file);
+BOOST_AUTO_TEST_CASE(agrees_with_wycheproof, *boost::unit_test::precondition(test::HaveVectors{"ed25519_test.json"})) {
+    const auto all = test::read_vectors("ed25519_test.json");
     std::size_t valid = 0, invalid = 0, agreed = 0;
     for (const auto& group : all["testGroups"]) {
         const auto key = PublicKey::from_der(unhex(group["publicKeyDer"].get<std::string>()));
