@@ -12,6 +12,7 @@
 #include <csignal>
 #include <ctime>
 #include <iostream>
+#include <sys/prctl.h>
 #include <systemd/sd-daemon.h>
 
 namespace {
@@ -86,6 +87,7 @@ Status run(core::Config config) {
 } // namespace
 
 int main(int argc, char** argv) {
+    prctl(PR_SET_DUMPABLE, 0);     // no core file: the storage key is in it
     std::signal(SIGPIPE, SIG_IGN); // a closed log or control connection is an error of write(), not the end
     std::string file = "/etc/penstock/penstock.toml", check;
     CLI::App app("penstockd: IPsec tunnels and a closed gate for the devices behind this gateway");

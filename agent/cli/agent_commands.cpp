@@ -9,6 +9,7 @@
 #include "policy/bundle/verify.hpp"
 #include "policy/oracle.hpp"
 #include "policy/payload.hpp"
+#include "policy/text.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -191,6 +192,28 @@ void add_push(CLI::App& app, const std::string& socket, int& exit_code) {
     });
 }
 
+// All of them if the name is empty.
+void show_devices_called(const Command& command, const std::string& name) {
+    auto answer = command.ask({{"op", "devices"}});
+    if (!answer)
+        return command.failed(answer.error());
+    if (name.empty())
+        return command.print(*answer, show_devices);
+    Json found = Json::array();
+    std::vector<std::string> names;
+    for (const auto& device : answer->value("devices", Json::array())) {
+        names.push_back(text_of(device, "name"));
+        if (names.back() == name)
+            found.push_back(device);
+    }
+    if (found.empty())
+        return command.failed(
+            Error("the policy has no device " + policy::quote(name) +
+                  policy::did_you_mean(name, std::vector<std::string_view>(names.begin(), names.end()))));
+    command.print({{"ok", true}, {"devices", found}},
+                  [](const Json& one) { return show_devices(one) + show_device(one["devices"][0]); });
+}
+
 Result<Json> tunnel_called(const Command& command, const std::string& name) {
     const auto answer = command.ask({{"op", "tunnels"}});
     if (!answer)
@@ -318,9 +341,12 @@ void add_agent_commands(CLI::App& app, const std::string& socket, int& exit_code
 
     auto* devices = app.add_subcommand("devices", "every device of the policy and its traffic");
     auto list = command(devices, socket, exit_code);
+    auto name = std::make_shared<std::string>();
+    devices->add_option("NAME", *name, "only this one, with its groups and addresses");
     examples(devices, "  penstock devices\n"
+                      "  penstock devices thermostat-12\n"
                       "  penstock devices --json | jq '.devices[] | select(.dropped > 0)'");
-    devices->callback([list] { list->ask_and_print({{"op", "devices"}}, show_devices); });
+    devices->callback([list, name] { show_devices_called(*list, *name); });
 
     auto* events = app.add_subcommand("events", "what happened lately");
     auto follow = std::make_shared<bool>(false);

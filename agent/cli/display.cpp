@@ -65,6 +65,20 @@ std::string root_line(const Json& root) {
            labelled("", "expires " + human_time(text_of(root, "expires")));
 }
 
+// Healthy, it says in one line what protects it.
+std::string state_line(const Json& state) {
+    if (const auto trouble = text_of(state, "trouble", ""); !trouble.empty())
+        return labelled("state", paint("CANNOT BE OPENED", Tone::bad) + ": " + trouble);
+    if (!state.contains("key"))
+        return labelled("state", "unknown: this penstockd does not say");
+    const auto& key = state["key"];
+    auto out = labelled("state", "sealed, AES-256-GCM, key " + text_of(key, "id") + " from " +
+                                     (text_of(key, "source") == "file" ? "a file" : "a credential"));
+    if (const auto trouble = text_of(state, "audit_trouble", ""); !trouble.empty())
+        out += labelled("", paint("AUDIT LOG", Tone::bad) + ": " + trouble);
+    return out;
+}
+
 std::string drop_lines(const Json& drops, const Json& reasons) {
     std::vector<std::pair<std::uint64_t, std::string>> sorted;
     for (const auto& [name, count] : drops.items())
@@ -131,6 +145,7 @@ std::string show_status(const Json& status) {
         out += tunnel_lines(tunnel);
     out += policy_line(status.value("policy", Json()));
     out += root_line(status.value("root", Json::object()));
+    out += state_line(status.value("state", Json::object()));
     out += labelled("devices", text_of(status, "devices"));
     return out + drop_lines(status.value("drops", Json::object()), status.value("drop_reasons", Json::object()));
 }
@@ -148,6 +163,33 @@ std::string show_devices(const Json& answer) {
                       seen ? (short_duration(number_of(device, "seen_s_ago")) + " ago").c_str() : "never");
     }
     return out;
+}
+
+std::string show_device(const Json& device) {
+    std::string addresses;
+    for (const auto& address : device.value("addresses", Json::array()))
+        addresses += (addresses.empty() ? "" : " ") + address.get<std::string>();
+    return labelled("groups", text_of(device, "group")) + labelled("addresses", addresses.empty() ? "none" : addresses);
+}
+
+std::string show_audit_record(const Json& record) {
+    auto out = text_of(record, "seq") + "  " + human_time(text_of(record, "time")) + "  " + text_of(record, "event");
+    for (const auto& [key, value] : record.items())
+        if (key != "time" && key != "event" && key != "seq" && key != "prev")
+            out += " " + key + "=" + text_of(record, key.c_str());
+    return (colours() ? wrap(out, 4) : out) + "\n";
+}
+
+std::string show_audit_report(const Json& report) {
+    std::string out;
+    for (const auto& problem : report.value("problems", Json::array()))
+        out += paint("NOT WHOLE", Tone::bad) + ": " + problem.get<std::string>() + "\n";
+    const auto records = number_of(report, "records");
+    if (records == 0)
+        return out + "no record\n";
+    return out + format("records %s to %s", text_of(report, "first").c_str(), text_of(report, "last").c_str()) +
+           (out.empty() ? ": " + paint("whole", Tone::good) + ", none changed, moved or missing" : "") +
+           "\nthe last: " + text_of(report, "last") + ":" + text_of(report, "hash") + "\n";
 }
 
 std::string show_tunnels(const Json& answer) {

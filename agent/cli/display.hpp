@@ -10,6 +10,11 @@ namespace penstock::cli {
 std::string show_status(const nlohmann::json& status);
 std::string show_gate(const nlohmann::json& gate);
 std::string show_devices(const nlohmann::json& answer);
+// What the list of devices has no room for.
+std::string show_device(const nlohmann::json& device);
+// With its number and date; the chain's hash is left out.
+std::string show_audit_record(const nlohmann::json& record);
+std::string show_audit_report(const nlohmann::json& report);
 std::string show_tunnels(const nlohmann::json& answer);
 std::string show_event(const nlohmann::json& event);
 std::string show_explanation(const nlohmann::json& answer);

@@ -1,5 +1,6 @@
 // penstock: what a person types.
 #include "agent/cli/agent_commands.hpp"
+#include "agent/cli/audit_command.hpp"
 #include "agent/cli/bundle_commands.hpp"
 #include "agent/cli/doctor_command.hpp"
 #include "agent/cli/help_command.hpp"
@@ -49,6 +50,7 @@ int main(int argc, char** argv) {
                "  penstock push policy.bundle\n"
                "Exit status: 0 done, 1 refused or failed, 2 wrong usage.");
     add_agent_commands(app, socket, exit_code);
+    add_audit_command(app, socket, exit_code);
     add_doctor_command(app, socket, exit_code);
     add_setup_command(app, exit_code);
     add_bundle_commands(app, exit_code);

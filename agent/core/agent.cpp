@@ -1,7 +1,9 @@
 #include "agent/core/agent.hpp"
 
+#include "agent/base/file.hpp"
 #include "agent/core/machine.hpp"
 #include "agent/core/preflight.hpp"
+#include "agent/core/state.hpp"
 
 #include <filesystem>
 #include <sys/epoll.h>
@@ -17,10 +19,14 @@ constexpr auto kSettle = std::chrono::milliseconds(10);
 
 } // namespace
 
-Agent::Agent(Config config, EventLoop& loop) : config_(std::move(config)), loop_(loop) {}
+Agent::Agent(Config config, EventLoop& loop)
+    : config_(std::move(config)), loop_(loop), state_(config_.state, config_.storage) {}
 Agent::~Agent() {
-    // Its jobs touch the other members; after this none runs.
+    // Their jobs touch the other members; after this none runs. What the last one did is audited.
+    if (worker_)
+        worker_->finish();
     worker_.reset();
+    audit_.reset();
 }
 
 Status Agent::choose_esp() {
@@ -61,12 +67,19 @@ Status Agent::close_gate() {
     if (!worker)
         return tl::unexpected(worker.error());
     worker_ = std::move(*worker);
-    auto guard = Guard::make(config_, events_, repairs_);
+    auto guard = Guard::make(config_, events_, repairs_, state_);
     if (!guard)
         return tl::unexpected(guard.error());
     guard_ = std::move(*guard);
+    open_state(); // ours alone, now that the guard is
+    auto audit = Audit::make(loop_, events_, state_, config_.audit);
+    if (!audit)
+        return tl::unexpected(audit.error());
+    audit_ = std::move(*audit);
+    say_state();
     ipsec_ = std::make_unique<Ipsec>(config_, guard_->marks(), events_, guard_->gate(), [this] { reconcile_soon(); });
-    policies_ = std::make_unique<PolicyManager>(config_, *worker_, events_, guard_->policies(), guard_->counters());
+    policies_ =
+        std::make_unique<PolicyManager>(config_, *worker_, events_, guard_->policies(), guard_->counters(), state_);
     ike_ = std::make_unique<IkeSupervisor>(
         config_, loop_, events_, *ipsec_,
         IkeSupervisor::Callbacks{.ready =
@@ -85,7 +98,28 @@ Status Agent::close_gate() {
     return {};
 }
 
+// Without its key the gate is closed all the same, and no policy is in force.
+void Agent::open_state() {
+    const auto opened = core::open_state(state_, config_.audit);
+    for (const auto& why : state_.warnings())
+        events_.add(log::Level::warning, "state_problem", {{"why", why}});
+    if (!opened)
+        state_problem_ = opened.error().message();
+}
+
+void Agent::say_state() {
+    for (auto& release : take_unsealed_releases(state_))
+        events_.add(log::Level::warning, kReleased, std::move(release));
+    if (state_problem_.empty())
+        return;
+    events_.add(log::Level::error, "state_not_opened",
+                {{"why", state_problem_},
+                 {"effect", "no policy is in force, and none can be taken"},
+                 {"mend", "correct what `why` names, then: systemctl restart penstockd"}});
+}
+
 Status Agent::begin() {
+    events_.add(log::Level::info, "agent_started", {{"version", PENSTOCK_VERSION}, {"gateway", config_.gateway}});
     for (const auto& why : preflight(config_).wrong)
         events_.add(log::Level::error, "configuration_problem", {{"why", why}});
     if (auto ok = policies_->load_stored(); !ok)

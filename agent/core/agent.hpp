@@ -3,6 +3,7 @@
 
 #include "agent/base/event_loop.hpp"
 #include "agent/base/worker.hpp"
+#include "agent/core/audit.hpp"
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
 #include "agent/core/guard.hpp"
@@ -13,6 +14,7 @@
 #include "agent/datapath/drop_events.hpp"
 #include "agent/net/monitor.hpp"
 #include "agent/net/xfrm.hpp"
+#include "agent/store/sealed_folder.hpp"
 
 #include <memory>
 #include <optional>
@@ -37,6 +39,8 @@ public:
 
 private:
     Status close_gate();
+    void open_state();
+    void say_state();
     Status begin();
     Status choose_esp();
     Status watch();
@@ -55,8 +59,9 @@ private:
     // requests.cpp
     nlohmann::json answer_now(const nlohmann::json& request, const Answer& asker);
     void push(const nlohmann::json& request, std::string bundle, const std::shared_ptr<Answer>& answer);
+    void answer_audit(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
     void stream_events(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
-    nlohmann::json tunnel_action(const nlohmann::json& request);
+    nlohmann::json tunnel_action(const nlohmann::json& request, const Answer& asker);
     nlohmann::json explain(const nlohmann::json& request) const;
     nlohmann::json guard_action(const nlohmann::json& request, const Answer& asker);
     // status.cpp
@@ -68,12 +73,16 @@ private:
     [[nodiscard]] nlohmann::json devices() const;
     [[nodiscard]] nlohmann::json policy_status() const;
     [[nodiscard]] nlohmann::json root_status() const;
+    [[nodiscard]] nlohmann::json state_status() const;
 
     const Config config_;
     EventLoop& loop_;
     EventLog events_;
     Repairs repairs_{events_};
+    store::SealedFolder state_;
+    std::string state_problem_; // empty: it is open
     std::unique_ptr<Worker> worker_;
+    std::unique_ptr<Audit> audit_;
     std::unique_ptr<Guard> guard_;
     std::unique_ptr<Ipsec> ipsec_;
     std::unique_ptr<PolicyManager> policies_;

@@ -13,7 +13,8 @@ Status put_up(const Config& config) {
         return ok;
     EventLog events;
     Repairs repairs(events);
-    auto guard = Guard::make(config, events, repairs);
+    store::SealedFolder state(config.state, config.storage);
+    auto guard = Guard::make(config, events, repairs, state);
     if (!guard)
         return tl::unexpected(guard.error());
     if (auto ok = (*guard)->set_esp(config.esp == EspMode::user, ""); !ok)

@@ -19,8 +19,9 @@ namespace {
 
 constexpr auto kRequired = Section::Need::required;
 constexpr std::size_t kMaxBytes = 1U << 20;
-constexpr std::array<std::string_view, 10> kSections = {"gateway", "lan",    "uplink", "essential", "ike",
-                                                        "tunnel",  "policy", "paths",  "mark",      "routing"};
+constexpr std::uint32_t kAuditDays = 400, kAuditMib = 64;
+constexpr std::array<std::string_view, 11> kSections = {"gateway", "lan",     "uplink", "essential", "ike",    "tunnel",
+                                                        "policy",  "storage", "paths",  "mark",      "routing"};
 
 std::vector<std::string> split(std::string_view text, std::string_view separators) {
     std::vector<std::string> out;
@@ -266,6 +267,15 @@ Result<Config> Config::load(const std::filesystem::path& file) {
                                      {"lockdown", [&] { config.lock_on_expiry = true; }}});
     policy.read("devices", config.device_capacity, 1, policy::kMaxDevices.value);
     policy.refuse_unknown_keys();
+    auto storage = section("storage");
+    std::uint32_t audit_days = kAuditDays, audit_mib = kAuditMib;
+    storage.read("key", config.storage.file);
+    storage.read_list("previous_keys", config.storage.previous);
+    storage.read("audit_days", audit_days, 1, 36500);
+    storage.read("audit_mib", audit_mib, 2, 4096);
+    storage.refuse_unknown_keys();
+    config.audit.keep = std::chrono::days(audit_days);
+    config.audit.total_bytes = std::size_t{audit_mib} << 20;
     auto paths = section("paths");
     paths.read("state", config.state);
     paths.read("run", config.run);
@@ -287,10 +297,11 @@ Result<Config> Config::load(const std::filesystem::path& file) {
         return tl::unexpected(ok.error());
     // Relative paths are relative to the file, not to wherever the process was started.
     const auto folder = std::filesystem::absolute(file).parent_path();
-    for (auto* path : {&config.certificate, &config.private_key, &config.root})
+    for (auto* path : {&config.certificate, &config.private_key, &config.root, &config.storage.file})
         *path = folder / *path;
-    for (auto& path : config.ca)
-        path = folder / path;
+    for (auto* paths_of : {&config.ca, &config.storage.previous})
+        for (auto& path : *paths_of)
+            path = folder / path;
     return config;
 }
 

@@ -4,6 +4,8 @@
 
 #include "agent/base/ip.hpp"
 #include "agent/base/result.hpp"
+#include "agent/store/audit_log.hpp"
+#include "agent/store/keyring.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -55,6 +57,9 @@ struct Config {
     std::filesystem::path root; // trust anchor of the policies
     bool lock_on_expiry = false;
     std::uint32_t device_capacity = 1024;
+
+    store::Keyring::Places storage{.file = "storage.key", .previous = {}};
+    store::AuditLog::Limits audit;
 
     std::filesystem::path state = "/var/lib/penstock";
     std::filesystem::path run = "/run/penstock";

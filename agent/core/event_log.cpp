@@ -1,9 +1,8 @@
 #include "agent/core/event_log.hpp"
 
+#include "agent/base/utc.hpp"
+
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <ctime>
 #include <vector>
 
 namespace penstock::core {
@@ -13,19 +12,6 @@ constexpr std::size_t kKeptEvents = 1000;
 constexpr std::size_t kKeptDrops = 200;
 
 } // namespace
-
-std::string utc_now() {
-    const auto now = std::chrono::system_clock::now();
-    const auto seconds = std::chrono::system_clock::to_time_t(now);
-    const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() % 1000;
-    std::tm parts{};
-    gmtime_r(&seconds, &parts);
-    char text[40];
-    char whole[80];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-    std::snprintf(whole, sizeof whole, "%s.%03dZ", text, static_cast<int>(millis));
-    return whole;
-}
 
 void EventLog::add(log::Level level, std::string_view event, nlohmann::json fields) {
     std::vector<log::Field> line;

@@ -35,7 +35,4 @@ private:
     std::uint64_t next_id_ = 1;
 };
 
-// "2026-11-22T19:00:00.123Z"
-std::string utc_now();
-
 } // namespace penstock::core

@@ -12,7 +12,8 @@
 
 namespace penstock::core {
 
-Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& events, Repairs& repairs) {
+Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& events, Repairs& repairs,
+                                           store::SealedFolder& folder) {
     const auto marks = datapath::Marks::from_mask(config.mark_mask);
     if (!marks)
         return tl::unexpected(marks.error());
@@ -40,9 +41,9 @@ Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& event
     auto witness = datapath::Witness::make(*programs, config.bpffs);
     if (!witness)
         return tl::unexpected(witness.error());
-    auto guard = std::unique_ptr<Guard>(new Guard(config, events, repairs, std::move(*lock), std::move(*programs),
-                                                  std::move(*hooks), std::move(*gate), std::move(*policies),
-                                                  std::move(*counters), std::move(*witness), *marks));
+    auto guard = std::unique_ptr<Guard>(
+        new Guard(config, events, repairs, folder, std::move(*lock), std::move(*programs), std::move(*hooks),
+                  std::move(*gate), std::move(*policies), std::move(*counters), std::move(*witness), *marks));
     if (auto ok = guard->remember_sighting(); !ok)
         return tl::unexpected(ok.error());
     return guard;
@@ -262,6 +263,8 @@ Status Guard::put_up(bool then_forward) {
     if (!status)
         if (auto off = forward(false); !off)
             problem += "; and forwarding cannot be switched off: " + off.error().message();
+    if (latch_told_) // after forwarding is off: a disk may take its time
+        keep_sighting();
     if (problem != problem_)
         events_.add(status ? log::Level::info : log::Level::error, status ? "gate_closed" : "gate_problem",
                     status ? nlohmann::json{{"hooks", hooks_.mechanism()}} : nlohmann::json{{"why", problem}});

@@ -13,6 +13,7 @@
 #include "agent/datapath/policy_store.hpp"
 #include "agent/datapath/programs.hpp"
 #include "agent/datapath/witness.hpp"
+#include "agent/store/sealed_folder.hpp"
 
 #include <chrono>
 #include <functional>
@@ -27,7 +28,8 @@ class Guard {
 public:
     // Loads the programs and adopts the pinned maps. Nothing is attached yet. An error if another process has done so
     // and lives.
-    static Result<std::unique_ptr<Guard>> make(const Config& config, EventLog& events, Repairs& repairs);
+    static Result<std::unique_ptr<Guard>> make(const Config& config, EventLog& events, Repairs& repairs,
+                                               store::SealedFolder& folder);
 
     // Which ESP, and the TUN it comes out of ("" if none).
     Status set_esp(bool user_esp, const std::string& tun);
@@ -66,16 +68,15 @@ public:
     const datapath::Marks& marks() const { return marks_; }
 
 private:
-    Guard(const Config& config, EventLog& events, Repairs& repairs, Fd lock, datapath::Programs programs,
-          datapath::Hooks hooks, datapath::Gate gate, datapath::PolicyStore policies, datapath::Counters counters,
-          datapath::Witness witness, datapath::Marks marks)
-        : config_(config), events_(events), repairs_(repairs), lock_(std::move(lock)), programs_(std::move(programs)),
-          hooks_(std::move(hooks)), gate_(std::move(gate)), policies_(std::move(policies)),
-          counters_(std::move(counters)), witness_(std::move(witness)), marks_(marks) {}
+    Guard(const Config& config, EventLog& events, Repairs& repairs, store::SealedFolder& folder, Fd lock,
+          datapath::Programs programs, datapath::Hooks hooks, datapath::Gate gate, datapath::PolicyStore policies,
+          datapath::Counters counters, datapath::Witness witness, datapath::Marks marks)
+        : config_(config), events_(events), repairs_(repairs), folder_(folder), lock_(std::move(lock)),
+          programs_(std::move(programs)), hooks_(std::move(hooks)), gate_(std::move(gate)),
+          policies_(std::move(policies)), counters_(std::move(counters)), witness_(std::move(witness)), marks_(marks) {}
 
     Status put_up(bool then_forward);
     Status put_up_layers();
-    [[nodiscard]] std::filesystem::path sighting_file() const;
     Status remember_sighting();
     void keep_sighting();
     Status look_out(bool layers_stand);
@@ -107,7 +108,8 @@ private:
     const Config& config_;
     EventLog& events_;
     Repairs& repairs_;
-    Fd lock_; // one guard a folder of pins
+    store::SealedFolder& folder_; // for what the witness saw
+    Fd lock_;                     // one guard a folder of pins
     datapath::Programs programs_;
     datapath::Hooks hooks_;
     datapath::Gate gate_;

@@ -1,6 +1,7 @@
 // Layer 5 of the guard: the witness program and what it saw.
 #include "agent/base/file.hpp"
 #include "agent/core/guard.hpp"
+#include "agent/core/state.hpp"
 
 #include <cerrno>
 #include <cstdio>
@@ -10,8 +11,6 @@ namespace {
 
 // Longer than a frame waits in any queue.
 constexpr auto kUnderWay = std::chrono::seconds(1);
-
-constexpr std::size_t kMaxSighting = 4096; // bytes of its file
 
 } // namespace
 
@@ -34,8 +33,6 @@ Status Guard::put_up_witness(bool layers_stand) {
     const bool latched = witness_.latched(); // also by a predecessor, where this kernel has no witness
     if (latched && !latch_told_)
         events_.add(log::Level::error, "frame_in_clear", {{"frame", sighting()}});
-    if (latched)
-        keep_sighting();
     latch_told_ = latched;
     if (latched)
         return fail("the witness saw a frame of a device in clear (" + sighting() +
@@ -58,26 +55,30 @@ Status Guard::look_out(bool layers_stand) {
 
 // Tried until it is on disk, told once.
 void Guard::keep_sighting() {
+    if (const auto kept = folder_.recall(kSeen); kept && kept->is_string() && !witness_.first())
+        kept_sighting_ = kept->get<std::string>(); // of before the last boot: nothing is known better now
     const auto seen = sighting();
     if (seen == kept_sighting_)
         return;
-    if (const auto kept = write_file_atomically(sighting_file(), seen); kept)
+    std::error_code error;
+    Status kept;
+    if (const auto file = folder_.path(kSighting); !std::filesystem::exists(file, error))
+        kept = write_file_atomically(file, ""); // that it is there is what counts
+    keep_first(kept, folder_.keep(kSeen, seen));
+    if (kept)
         kept_sighting_ = seen;
     else if (!latch_told_)
         events_.add(log::Level::error, "witness_problem",
-                    {{"why", "what it saw would be forgotten by a reboot: " + kept.error().message()}});
+                    {{"why", "what it saw may be forgotten by a reboot: " + kept.error().message()}});
 }
 
-// Holds what the witness saw, until an operator clears it: a reboot takes the maps away.
-std::filesystem::path Guard::sighting_file() const { return config_.state / "witness"; }
-
 Status Guard::remember_sighting() {
-    auto kept = read_file(sighting_file(), kMaxSighting);
-    if (!kept && kept.error().code() == ENOENT)
-        return {};
-    // Whatever is in the file: that it is there is what counts.
-    kept_sighting_ = kept ? std::move(*kept) : "";
-    return witness_.latch();
+    std::error_code error;
+    const bool there = std::filesystem::exists(folder_.path(kSighting), error) || error;
+    const auto seen = folder_.recall(kSeen); // before boot is done there may be no key
+    if (seen && seen->is_string())
+        kept_sighting_ = seen->get<std::string>();
+    return there || !kept_sighting_.empty() ? witness_.latch() : Status{};
 }
 
 std::string Guard::sighting() const {
@@ -94,10 +95,17 @@ std::string Guard::sighting() const {
 }
 
 Status Guard::clear_witness() {
+    const auto seen = folder_.recall(kSeen);
+    if (!seen) // it would close the gate again once the ledger can be opened
+        return fail("what the witness saw is in the ledger, which cannot be opened", Error(seen.error()));
+    if (!seen->is_null())
+        if (auto ok = folder_.keep(kSeen, nullptr); !ok)
+            return ok;
     std::error_code error;
-    std::filesystem::remove(sighting_file(), error);
+    const auto file = folder_.path(kSighting);
+    std::filesystem::remove(file, error);
     if (error)
-        return fail_errno("cannot remove " + sighting_file().string(), error.value());
+        return fail_errno("cannot remove " + file.string(), error.value());
     kept_sighting_.clear();
     latch_told_ = false; // what it sees from here on is told, and kept, anew
     return witness_.clear();

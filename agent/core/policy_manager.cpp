@@ -1,7 +1,7 @@
 #include "agent/core/policy_manager.hpp"
 
-#include "agent/base/file.hpp"
 #include "agent/core/policy_fit.hpp"
+#include "agent/core/state.hpp"
 #include "agent/datapath/gate.hpp"
 
 #include <algorithm>
@@ -14,10 +14,6 @@ namespace {
 
 using policy::Refusal;
 using policy::Refused;
-
-std::filesystem::path bundle_path(const Config& config) { return config.state / "policy.bundle"; }
-// Beside the bundle, so that a bundle that is lost or spoiled does not take the memory of its version with it.
-std::filesystem::path last_path(const Config& config) { return config.state / "policy.last"; }
 
 std::string group_names(const policy::Policy& policy, const policy::Device& device) {
     std::string out;
@@ -45,6 +41,7 @@ tl::unexpected<Refused> unable(const Error& error) {
 struct PolicyManager::Push {
     std::string bundle;
     bool dry_run;
+    uid_t by;
     std::function<void(PushAnswer)> done;
     Verified result = tl::unexpected(Refused{});
     bool unchanged = false;                                      // what is in the tables already
@@ -54,23 +51,18 @@ struct PolicyManager::Push {
 };
 
 PolicyManager::PolicyManager(const Config& config, Worker& worker, EventLog& events, datapath::PolicyStore& store,
-                             const datapath::Counters& counters)
-    : config_(config), worker_(worker), events_(events), store_(store), counters_(counters), roots_(config) {}
+                             const datapath::Counters& counters, store::SealedFolder& folder)
+    : config_(config), worker_(worker), events_(events), store_(store), counters_(counters), folder_(folder),
+      roots_(config, folder) {}
 
-// Only a file that is not there means "none yet". Anything else would forget, in silence, what must not be rolled back.
+// Only a ledger that says so means "none yet". Anything else would forget, in silence, what must not be rolled back.
 Result<PolicyManager::Last> PolicyManager::read_last() const {
-    const auto text = read_file(last_path(config_), 4096);
-    if (!text && text.error().code() == ENOENT)
+    const auto last = folder_.recall(kLastPolicy);
+    if (!last)
+        return tl::unexpected(last.error());
+    if (last->is_null())
         return Last{};
-    if (!text)
-        return tl::unexpected(text.error());
-    const auto json = nlohmann::json::parse(*text, nullptr, false);
-    if (!json.is_object() || !json.contains("version") || !json["version"].is_number_unsigned() ||
-        !json.contains("digest") || !json["digest"].is_string())
-        return fail(last_path(config_).string() +
-                    " is damaged, so older policies could not be told from newer; restore it, or delete it and " +
-                    bundle_path(config_).string() + " to begin anew");
-    return Last{.version = json["version"].get<std::uint64_t>(), .digest = json["digest"].get<std::string>()};
+    return Last{.version = last->value("version", std::uint64_t{0}), .digest = last->value("digest", "")};
 }
 
 PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool keep_expired) const {
@@ -204,12 +196,9 @@ void PolicyManager::say_forgotten(const Candidate& candidate) {
 Status PolicyManager::put_in_force(Candidate& candidate, const std::string* bundle_to_store) {
     if (auto ok = stage(candidate); !ok)
         return ok;
-    // The bundle before its version: after a crash in between it is newer than the last version known, and loads.
     if (bundle_to_store != nullptr)
-        if (auto ok = write_file_atomically(bundle_path(config_), *bundle_to_store); !ok)
+        if (auto ok = keep(*bundle_to_store, *candidate.verified); !ok)
             return ok;
-    if (auto ok = store_last(candidate); !ok)
-        return ok;
     if (auto ok = assign_slots(candidate); !ok)
         return ok;
     if (auto ok = store_.commit(); !ok)
@@ -235,17 +224,12 @@ Status PolicyManager::assign_slots(const Candidate& candidate) {
     return {};
 }
 
-// Nothing is written that is there already: a stored policy comes into force from a disk that is full or read-only too.
-Status PolicyManager::store_last(const Candidate& candidate) const {
-    const auto known = read_last();
-    if (known && known->version == candidate.verified->policy.version && known->digest == candidate.verified->digest)
-        return {};
-    const nlohmann::json last = {{"version", candidate.verified->policy.version},
-                                 {"digest", candidate.verified->digest}};
-    return write_file_atomically(last_path(config_), last.dump() + "\n");
+Status PolicyManager::keep(const std::string& bundle, const policy::VerifiedPolicy& verified) {
+    return folder_.commit({{{kPolicyBundle, bundle}},
+                           {{kLastPolicy, {{"version", verified.policy.version}, {"digest", verified.digest}}}}});
 }
 
-void PolicyManager::take(std::shared_ptr<Candidate> candidate) {
+void PolicyManager::take(std::shared_ptr<Candidate> candidate, std::optional<uid_t> pushed_by) {
     in_force_ = std::move(candidate);
     know_slots();
     say_forgotten(*in_force_);
@@ -262,12 +246,15 @@ void PolicyManager::take(std::shared_ptr<Candidate> candidate) {
     expired_ = false;
     locked_ = false;
     const auto& policy = in_force_->verified->policy;
-    events_.add(log::Level::info, "policy_in_force",
-                {{"fleet", policy.fleet},
-                 {"version", policy.version},
-                 {"expires", policy::format_time(policy.expires)},
-                 {"devices", policy.devices.size()},
-                 {"generation", store_.generation()}});
+    nlohmann::json fields = {{"fleet", policy.fleet},
+                             {"version", policy.version},
+                             {"expires", policy::format_time(policy.expires)},
+                             {"devices", policy.devices.size()},
+                             {"digest", digest()},
+                             {"generation", store_.generation()}};
+    if (pushed_by)
+        fields["uid"] = *pushed_by;
+    events_.add(log::Level::info, "policy_in_force", std::move(fields));
 }
 
 void PolicyManager::know_slots() {
@@ -286,7 +273,18 @@ Status PolicyManager::refuse_stored(const std::string& name, const std::string& 
     return store_.lock();
 }
 
+// What counts at a start counts from then on, also if a version without a ledger, or a configuration, brought it. The
+// disk may be full, or read-only: then the next start tries again.
+void PolicyManager::remember(std::uint64_t version, const std::string& digest) {
+    const auto last = read_last();
+    if (last && (last->version != version || last->digest != digest))
+        if (auto ok = folder_.keep(kLastPolicy, {{"version", version}, {"digest", digest}}); !ok)
+            events_.add(log::Level::warning, "state_problem", {{"why", ok.error().message()}});
+}
+
 Status PolicyManager::load_stored() {
+    if (auto ok = roots_.remember(); !ok)
+        events_.add(log::Level::warning, "state_problem", {{"why", ok.error().message()}});
     std::map<std::uint32_t, MacAddress> owners;
     for (const auto& [mac, slot] : counters_.owners(config_.device_capacity)) {
         slots_[mac] = slot;
@@ -296,14 +294,18 @@ Status PolicyManager::load_stored() {
     for (const auto& address : store_.addresses())
         if (const auto owner = owners.find(address.slot); owner != owners.end())
             (void)learnt_.claim(owner->second, datapath::from_abi(address.address), std::chrono::steady_clock::now());
-    const auto bundle = read_file(bundle_path(config_), policy::kMaxEnvelopeBytes.value);
+    const auto bundle = folder_.read(kPolicyBundle, policy::kMaxEnvelopeBytes.value);
     if (!bundle && bundle.error().code() != ENOENT)
         return refuse_stored("unreadable", bundle.error().message());
+    if (!bundle && !folder_.recall(kLastPolicy).value_or(nullptr).is_null())
+        return refuse_stored("gone", folder_.path(kPolicyBundle).string() + " is gone; push the policy again");
     if (!bundle) {
         events_.add(log::Level::warning, "no_policy", {{"mend", "push one: penstock push FILE"}});
         return store_.generation() ? store_.lock() : Status{};
     }
     auto candidate = verify(*bundle, true);
+    if (candidate)
+        remember((*candidate)->verified->policy.version, (*candidate)->verified->digest);
     if (!candidate)
         return refuse_stored(std::string(policy::refusal_name(candidate.error().refusal)), candidate.error().message);
     // Of one that expired, not a packet passes under "lockdown": its tables are not filled first.
@@ -316,14 +318,15 @@ Status PolicyManager::load_stored() {
     } else {
         if (auto ok = put_in_force(**candidate, nullptr); !ok)
             return ok;
-        take(*candidate);
+        take(*candidate, std::nullopt);
     }
     check_expiry();
     return {};
 }
 
-void PolicyManager::push(std::string bundle, bool dry_run, std::function<void(PushAnswer)> done) {
-    auto job = std::make_shared<Push>(Push{.bundle = std::move(bundle), .dry_run = dry_run, .done = std::move(done)});
+void PolicyManager::push(std::string bundle, bool dry_run, uid_t by, std::function<void(PushAnswer)> done) {
+    auto job = std::make_shared<Push>(
+        Push{.bundle = std::move(bundle), .dry_run = dry_run, .by = by, .done = std::move(done)});
     const auto work = [this, job] {
         if (policy::is_root_chain(job->bundle))
             return take_root(*job);
@@ -342,7 +345,7 @@ void PolicyManager::take_root(Push& push) const {
     push.root = roots_.take(push.bundle, policy::now(), push.dry_run);
     if (!*push.root || push.dry_run)
         return;
-    const auto stored = read_file(bundle_path(config_), policy::kMaxEnvelopeBytes.value);
+    const auto stored = folder_.read(kPolicyBundle, policy::kMaxEnvelopeBytes.value);
     if (!stored)
         return;
     if (const auto again = verify(*stored, true); !again)
@@ -364,10 +367,12 @@ void PolicyManager::root_pushed(const Push& push) {
                     {{"fleet", taken.root.fleet},
                      {"version", taken.root.version},
                      {"before", taken.before},
+                     {"uid", push.by},
                      {"expires", policy::format_time(taken.root.expires)}});
     if (!push.orphaned.empty()) {
         constexpr auto kMend = "push a bundle signed by its policy keys before the next restart";
-        events_.add(log::Level::error, "policy_without_root", {{"why", push.orphaned}, {"mend", kMend}});
+        events_.add(log::Level::error, "policy_without_root",
+                    {{"why", push.orphaned}, {"mend", kMend}, {"uid", push.by}});
         message += "; the policy in force would be refused under it (" + push.orphaned + "): " + kMend;
     }
     push.done({{}, "", message});
@@ -375,7 +380,8 @@ void PolicyManager::root_pushed(const Push& push) {
 
 void PolicyManager::say_refused(const Push& push, const Refused& refused) {
     const auto name = std::string(policy::refusal_name(refused.refusal));
-    events_.add(log::Level::warning, "bundle_refused", {{"refusal", name}, {"why", refused.message}});
+    events_.add(log::Level::warning, "bundle_refused",
+                {{"refusal", name}, {"why", refused.message}, {"dry_run", push.dry_run}, {"uid", push.by}});
     push.done({fail(refused.message), name, ""});
 }
 
@@ -390,10 +396,10 @@ void PolicyManager::pushed(const Push& push) {
     if (push.dry_run)
         return push.done({{}, "", title + " would be accepted"});
     if (!push.status) {
-        events_.add(log::Level::error, "bundle_failed", {{"why", push.status.error().message()}});
+        events_.add(log::Level::error, "bundle_failed", {{"why", push.status.error().message()}, {"uid", push.by}});
         return push.done({push.status, "", ""});
     }
-    take(*push.result);
+    take(*push.result, push.by);
     push.done({{}, "", title + " is in force"});
 }
 

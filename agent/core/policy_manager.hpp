@@ -20,13 +20,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <sys/types.h>
 
 namespace penstock::core {
 
 class PolicyManager {
 public:
     PolicyManager(const Config& config, Worker& worker, EventLog& events, datapath::PolicyStore& store,
-                  const datapath::Counters& counters);
+                  const datapath::Counters& counters, store::SealedFolder& folder);
 
     // The bundle kept on disk, verified again. No bundle: nothing is allowed. Blocks: call it before the loop runs.
     Status load_stored();
@@ -36,8 +37,8 @@ public:
         std::string refusal; // name of the refusal, empty if none
         std::string message; // for a person, when it went well
     };
-    // A bundle, or root documents (root_chain.hpp).
-    void push(std::string bundle, bool dry_run, std::function<void(PushAnswer)> done);
+    // A bundle, or root documents (root_chain.hpp). by: the user who pushes.
+    void push(std::string bundle, bool dry_run, uid_t by, std::function<void(PushAnswer)> done);
 
     // Looks at the clock: says once, and locks if so configured, when the policy has expired.
     void check_expiry();
@@ -94,14 +95,15 @@ private:
     Status stage(Candidate& candidate);
     Status put_in_force(Candidate& candidate, const std::string* bundle_to_store);
     Status assign_slots(const Candidate& candidate);
-    Status store_last(const Candidate& candidate) const;
+    Status keep(const std::string& bundle, const policy::VerifiedPolicy& verified);
+    void remember(std::uint64_t version, const std::string& digest);
     [[nodiscard]] Result<Last> read_last() const;
 
     void take_root(Push& push) const;
     void pushed(const Push& push);
     void root_pushed(const Push& push);
     void say_refused(const Push& push, const policy::Refused& refused);
-    void take(std::shared_ptr<Candidate> candidate);
+    void take(std::shared_ptr<Candidate> candidate, std::optional<uid_t> pushed_by);
     void know_slots();
     enum class If_impossible { lock, keep };
     void compile_again(const std::string& in_tables, If_impossible then);
@@ -117,6 +119,7 @@ private:
     EventLog& events_;
     datapath::PolicyStore& store_;
     const datapath::Counters& counters_;
+    store::SealedFolder& folder_;
     RootStore roots_;
     std::string digest_in_tables_;              // worker: of the policy that store_ holds; empty: none, or locked
     std::map<MacAddress, std::uint32_t> slots_; // worker: who has which slot of the counters

@@ -8,15 +8,24 @@
 #include "policy/limits.hpp"
 
 #include <algorithm>
+#include <cerrno>
 
 namespace penstock::core {
 namespace {
 
 void check_root(const Config& config, Preflight& out) {
-    const auto root = RootStore(config).load();
-    if (!root)
+    store::SealedFolder state(config.state, config.storage);
+    const bool elsewhere = !state.keys() && state.keys().error().code() == ENOKEY && store::is_in_credential_store();
+    const auto checked = state.check();
+    if (!checked && !elsewhere)
+        out.wrong.push_back("[storage] key: " + checked.error().message());
+    const auto root = RootStore(config, state).load();
+    if (!root && root.error().code() == ENOKEY && elsewhere)
+        out.warnings.push_back("[policy] root: a newer one that was pushed was not looked at: the storage key is in "
+                               "systemd's credential store, which opens it for penstockd.service alone");
+    else if (!root && (root.error().code() != ENOKEY || checked)) // else it was said
         out.wrong.push_back("[policy] root: " + root.error().message());
-    else if (policy::now() > root->expires)
+    else if (root && policy::now() > root->expires)
         out.wrong.push_back("[policy] root: version " + std::to_string(root->version) + " expired at " +
                             policy::format_time(root->expires) + "; no bundle is accepted until a newer root is there");
 }

@@ -25,6 +25,10 @@ std::string differences(const Config& before, const Config& after) {
     compare("[policy] root", before.root, after.root);
     compare("[policy] on_expiry", before.lock_on_expiry, after.lock_on_expiry);
     compare("[policy] devices", before.device_capacity, after.device_capacity);
+    compare("[storage] key", before.storage.file, after.storage.file);
+    compare("[storage] previous_keys", before.storage.previous, after.storage.previous);
+    compare("[storage] audit_days", before.audit.keep, after.audit.keep);
+    compare("[storage] audit_mib", before.audit.total_bytes, after.audit.total_bytes);
     compare("[paths] state", before.state, after.state);
     compare("[paths] run", before.run, after.run);
     compare("[paths] bpffs", before.bpffs, after.bpffs);

@@ -9,6 +9,8 @@
 namespace penstock::core {
 namespace {
 
+constexpr std::size_t kMaxAuditRecords = 1000; // in one answer
+
 nlohmann::json refused(const std::string& why) { return {{"ok", false}, {"error", why}}; }
 
 std::string text(const nlohmann::json& request, const char* key) {
@@ -29,6 +31,8 @@ void Agent::handle(const nlohmann::json& request, std::string body, std::shared_
         return push(request, std::move(body), answer);
     if (op == "events")
         return stream_events(request, answer);
+    if (op == "audit")
+        return answer_audit(request, answer);
     answer->send(answer_now(request, *answer));
     answer->finish();
 }
@@ -44,7 +48,7 @@ nlohmann::json Agent::answer_now(const nlohmann::json& request, const Answer& as
     if (op == "tunnels")
         return {{"ok", true}, {"tunnels", tunnels()}};
     if (op == "tunnel")
-        return tunnel_action(request);
+        return tunnel_action(request, asker);
     if (op == "explain")
         return explain(request);
     if (op == "guard")
@@ -57,7 +61,7 @@ void Agent::push(const nlohmann::json& request, std::string bundle, const std::s
         answer->send(refused("push needs a bundle: {\"op\":\"push\",\"size\":BYTES} and then its bytes"));
         return answer->finish();
     }
-    policies_->push(std::move(bundle), flag(request, "dry_run"), [answer](const PolicyManager::PushAnswer& result) {
+    const auto done = [answer](const PolicyManager::PushAnswer& result) {
         nlohmann::json out = {{"ok", result.status.has_value()}};
         if (result.status)
             out["message"] = result.message;
@@ -65,6 +69,42 @@ void Agent::push(const nlohmann::json& request, std::string bundle, const std::s
             out["error"] = result.status.error().message();
         if (!result.refusal.empty())
             out["refusal"] = result.refusal;
+        answer->send(out);
+        answer->finish();
+    };
+    policies_->push(std::move(bundle), flag(request, "dry_run"), answer->uid(), done);
+}
+
+// The newest "last" records, each a message, oldest first, then what was found wrong with the whole log. "event" and
+// "since" narrow the records down.
+void Agent::answer_audit(const nlohmann::json& request, const std::shared_ptr<Answer>& answer) {
+    if (answer->uid() != 0) {
+        answer->send(refused("only root may read the audit log"));
+        return answer->finish();
+    }
+    const auto last = request.find("last");
+    const auto seq = request.find("expect_seq");
+    const Audit::Wanted wanted{
+        .last = last != request.end() && last->is_number_unsigned()
+                    ? std::min(last->get<std::size_t>(), kMaxAuditRecords)
+                    : 0,
+        .event = text(request, "event"),
+        .since = text(request, "since"),
+        .expected = {.seq = seq != request.end() && seq->is_number_unsigned() ? seq->get<std::uint64_t>() : 0,
+                     .hash = text(request, "expect_hash")}};
+    audit_->read(wanted, [answer](const Audit::Read& read) {
+        for (const auto& record : read.records)
+            answer->send(record);
+        if (!read.report) {
+            answer->send(refused("the audit log cannot be read: " + read.report.error().message()));
+            return answer->finish();
+        }
+        const auto& report = *read.report;
+        nlohmann::json out = {{"ok", report.problems.empty()}, {"records", report.records},
+                              {"first", report.first},         {"last", report.last},
+                              {"hash", report.hash},           {"problems", report.problems}};
+        if (!report.problems.empty())
+            out["error"] = "the audit log is not whole: " + report.problems.front();
         answer->send(out);
         answer->finish();
     });
@@ -82,7 +122,7 @@ void Agent::stream_events(const nlohmann::json& request, const std::shared_ptr<A
     answer->on_close([this, id] { events_.unfollow(id); });
 }
 
-nlohmann::json Agent::tunnel_action(const nlohmann::json& request) {
+nlohmann::json Agent::tunnel_action(const nlohmann::json& request, const Answer& asker) {
     const auto name = text(request, "name"), action = text(request, "action");
     const auto found = std::ranges::find(config_.tunnels, name, &TunnelConfig::name);
     if (found == config_.tunnels.end()) {
@@ -101,7 +141,7 @@ nlohmann::json Agent::tunnel_action(const nlohmann::json& request) {
         done = ike_->rekey(index);
     else
         return refused("a tunnel can be taken up, down or rekeyed, not \"" + action + "\"");
-    events_.add(log::Level::info, "tunnel_command", {{"tunnel", name}, {"action", action}});
+    events_.add(log::Level::info, "tunnel_command", {{"tunnel", name}, {"action", action}, {"uid", asker.uid()}});
     if (!done)
         return refused(done.error().message());
     return {{"ok", true}, {"tunnel", name}, {"action", action}};

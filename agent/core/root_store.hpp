@@ -4,6 +4,7 @@
 
 #include "agent/base/result.hpp"
 #include "agent/core/config.hpp"
+#include "agent/store/sealed_folder.hpp"
 #include "policy/bundle/root_chain.hpp"
 
 #include <cstdint>
@@ -14,11 +15,14 @@ namespace penstock::core {
 
 class RootStore {
 public:
-    explicit RootStore(const Config& config) : anchor_(config.root), chain_(config.state / "root.chain") {}
+    RootStore(const Config& config, store::SealedFolder& folder) : anchor_(config.root), folder_(folder) {}
 
     // A newer document in the configuration than the last of the chain is taken. A chain that is damaged, or does not
     // begin where the configuration's root ends, is an error: what was replaced is not trusted again in silence.
+    // ENOKEY: the state cannot be opened.
     [[nodiscard]] Result<policy::Root> load() const;
+    // Keeps the version of what load() gives: from here on nothing older is taken, wherever it came from.
+    Status remember() const;
 
     struct Taken {
         policy::Root root;
@@ -36,8 +40,10 @@ private:
         policy::RootChain chain; // without the anchor; may be empty
     };
     [[nodiscard]] Result<Known> read() const;
+    [[nodiscard]] Result<Known> read_files() const;
 
-    std::filesystem::path anchor_, chain_;
+    std::filesystem::path anchor_;
+    store::SealedFolder& folder_;
 };
 
 } // namespace penstock::core

@@ -1,5 +1,6 @@
 // The agent's answers about itself: `status`, `tunnel list`, `devices`.
 #include "agent/base/netns.hpp"
+#include "agent/base/utc.hpp"
 #include "agent/core/agent.hpp"
 
 #include <net/if.h>
@@ -132,6 +133,14 @@ nlohmann::json Agent::root_status() const {
             {"expired", policy::now() >= root->expires}};
 }
 
+nlohmann::json Agent::state_status() const {
+    const auto& keys = state_.keys();
+    nlohmann::json out = {{"trouble", state_problem_}, {"audit_trouble", audit_->trouble()}};
+    if (keys)
+        out["key"] = {{"id", store::hex(keys->current().id)}, {"source", keys->current().source}};
+    return out;
+}
+
 nlohmann::json Agent::devices() const {
     nlohmann::json out = nlohmann::json::array();
     const auto now = monotonic_ns();
@@ -174,6 +183,7 @@ nlohmann::json Agent::status() const {
             {"tunnels", tunnels()},
             {"policy", policy_status()},
             {"root", root_status()},
+            {"state", state_status()},
             {"devices", policies_->devices().size()},
             {"drops", drops},
             {"drop_reasons", reasons}};

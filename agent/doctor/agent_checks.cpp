@@ -35,6 +35,16 @@ void check_policy(const Json& status, Report& report) {
         report.ok("policy", title + ", until " + policy.value("expires", ""));
 }
 
+void check_state(const Json& status, Report& report) {
+    const auto state = status.value("state", Json::object());
+    if (const auto trouble = state.value("trouble", ""); !trouble.empty())
+        report.wrong("state", trouble, "mend that, then: systemctl restart penstockd");
+    else if (const auto why = state.value("audit_trouble", ""); !why.empty())
+        report.wrong("state", "what happens is not audited: " + why, "mend that; the next event is written");
+    else
+        report.ok("state", "sealed, and the audit log is written");
+}
+
 } // namespace
 
 void check_agent(const Result<Json>& status, Report& report) {
@@ -58,6 +68,7 @@ void check_agent(const Result<Json>& status, Report& report) {
         report.wrong("ike", "penstock-ike does not run: " + trouble, "mend that; penstockd tries again");
     check_tunnels(*status, report);
     check_policy(*status, report);
+    check_state(*status, report);
 }
 
 } // namespace penstock::doctor

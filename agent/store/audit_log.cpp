@@ -184,6 +184,8 @@ Status AuditLog::read_end(const std::vector<std::filesystem::path>& paths, Head&
 }
 
 Status AuditLog::append(nlohmann::json record) {
+    if (auto ok = folder_.can_commit(); !ok) // before a record is written that the ledger cannot know
+        return ok;
     if (!found_end_)
         if (auto ok = find_end(); !ok) {
             found_end_ = false;

@@ -8,6 +8,7 @@ namespace penstock::store {
 namespace {
 
 constexpr std::size_t kMostProblems = 100; // told in words
+constexpr int kMostFiles = 4;              // looked at for the newest record: a start does not wait for strange ones
 
 std::string number(std::uint64_t value) { return std::to_string(value); }
 
@@ -115,7 +116,12 @@ Status AuditLog::check_ledger(const std::function<bool(const nlohmann::json&)>& 
     const auto paths = files();
     if (!paths)
         return {};
-    for (auto path = paths->rbegin(); path != paths->rend(); ++path) {
+    std::error_code error;
+    int looked_at = 0;
+    for (auto path = paths->rbegin(); path != paths->rend() && looked_at < kMostFiles; ++path) {
+        if (std::filesystem::file_size(*path, error) > limits_.file_bytes + AuditFile::kMaxRecord || error)
+            continue; // none that the log made
+        looked_at++;
         const auto file = read(*path);
         const auto* last = file ? file->last() : nullptr;
         if (last == nullptr)

@@ -98,11 +98,13 @@ Status SealedFolder::open(const std::vector<std::string>& names, const std::func
             return ok;
     }
     opened_ = true;
-    if (const auto known = ledger(); !known)
+    const auto known = ledger();
+    if (!known)
         return tl::unexpected(known.error());
-    for (const auto& name : names)
-        settle(name);
     warnings_ = keys_->warnings();
+    for (const auto& name : names) // what cannot be done now is read from where it is
+        if (auto ok = settle(name, *known); !ok)
+            warnings_.push_back(ok.error().message());
     if (auto ok = reseal(names); !ok)
         warnings_.push_back(ok.error().message());
     if (!is_there(marker()))
@@ -118,17 +120,21 @@ void SealedFolder::close(const std::string& why) {
     keys_ = fail(why, ENOKEY);
 }
 
-// A change that was cut off: finished if the ledger knows of it, else as if it had never been.
-void SealedFolder::settle(const std::string& name) const {
-    const auto known = ledger();
-    if (!known || !is_there(next(name)))
-        return;
-    std::error_code error; // what cannot be done now is read from where it is
-    const auto id = id_of(head_of(next(name)));
-    if (!id.empty() && id == named_in(*known, name))
+// A change that was cut off: finished if the ledger knows of it, else as if it had never been. What cannot be read is
+// left alone: it may be the one.
+Status SealedFolder::settle(const std::string& name, const nlohmann::json& known) const {
+    if (!is_there(next(name)))
+        return {};
+    const auto wanted = named_in(known, name);
+    const auto head = head_of(next(name));
+    std::error_code error;
+    if (is_sealed(head) && id_of(head) == wanted)
         std::filesystem::rename(next(name), path(name), error);
-    else
+    else if (!head.empty() || wanted.empty() || id_of(head_of(path(name))) == wanted)
         std::filesystem::remove(next(name), error);
+    else
+        return fail(next(name).string() + " cannot be read, and may be what the ledger names");
+    return error ? fail_errno("cannot finish a change of " + path(name).string(), error.value()) : Status{};
 }
 
 // What cannot be opened is left as it is, for whoever needs it to say so.
@@ -154,28 +160,32 @@ Result<std::string> SealedFolder::unseal_as(const std::string& name, std::string
     return content;
 }
 
-// The text that the ledger names, wherever a change that was cut off left it.
+// The text that the ledger names, wherever a change that was cut off left it. NAME.next first: while another thread or
+// process makes a change, it is there until NAME is the new one.
 Result<std::string> SealedFolder::read_sealed(const std::string& name, std::size_t limit) const {
-    auto bytes = read_guarded(path(name), limit + kSealBytes);
-    if (!bytes && bytes.error().code() != ENOENT)
+    for (;;) {
+        const auto known = ledger();
+        if (!known)
+            return tl::unexpected(known.error());
+        const auto wanted = named_in(*known, name);
+        if (auto bytes = read_guarded(next(name), limit + kSealBytes);
+            bytes && !wanted.empty() && id_of(*bytes) == wanted)
+            return bytes;
+        auto bytes = read_guarded(path(name), limit + kSealBytes);
+        if (!bytes && bytes.error().code() != ENOENT)
+            return bytes;
+        if (bytes && is_sealed(*bytes) && id_of(*bytes) == wanted)
+            return bytes;
+        if (const auto again = ledger(); again && named_in(*again, name) != wanted)
+            continue; // it has changed meanwhile
+        if (bytes && !is_sealed(*bytes) && sealed_before({}))
+            return fail(path(name).string() + " is not sealed, so it is not the agent's; delete it", EBADMSG);
+        if (bytes && is_sealed(*bytes))
+            return fail(path(name).string() + " is not the one that the ledger names: it was rolled back, or is a " +
+                            "copy; put the newest back, or delete it",
+                        EBADMSG);
         return bytes;
-    if (bytes && !is_sealed(*bytes))
-        return sealed_before({})
-                   ? fail(path(name).string() + " is not sealed, so it is not the agent's; delete it", EBADMSG)
-                   : bytes;
-    const auto known = ledger();
-    if (!known)
-        return tl::unexpected(known.error());
-    const auto wanted = named_in(*known, name);
-    if (bytes && id_of(*bytes) == wanted)
-        return bytes;
-    if (auto other = read_guarded(next(name), limit + kSealBytes); other && !wanted.empty() && id_of(*other) == wanted)
-        return other;
-    if (!bytes)
-        return bytes;
-    return fail(path(name).string() + " is not the one that the ledger names: it was rolled back, or is a copy; put " +
-                    "the newest back, or delete it",
-                EBADMSG);
+    }
 }
 
 Result<std::string> SealedFolder::read(const std::string& name, std::size_t limit) const {
@@ -260,15 +270,24 @@ Status SealedFolder::write_change(const Change& change, nlohmann::json& content)
     return {};
 }
 
-Status SealedFolder::commit(const Change& change) {
-    const std::lock_guard writing(ledger_->writing);
+Status SealedFolder::can_commit() const {
     if (!keys_)
         return fail("cannot keep anything in " + folder_.string() + ": " + keys_.error().message(), ENOKEY);
     if (!opened_ && !has_ledger())
         return fail(path(kLedger).string() + " is not there");
+    return {};
+}
+
+Status SealedFolder::commit(const Change& change) {
+    const std::lock_guard writing(ledger_->writing);
+    if (auto ok = can_commit(); !ok)
+        return ok;
     auto content = ledger();
     if (!content)
         return tl::unexpected(content.error());
+    for (const auto& file : change.files) // what it is written over must not be the only copy of what counts
+        if (auto ok = settle(file.name, *content); !ok)
+            return ok;
     auto done = write_change(change, *content);
     if (done)
         done = write_ledger(std::move(*content));

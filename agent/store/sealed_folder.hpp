@@ -51,6 +51,8 @@ public:
     [[nodiscard]] Result<std::string> read(const std::string& name, std::size_t limit) const;
     // Of the ledger; null: nothing was kept under this name. From any thread; waits for no disk once it is open.
     [[nodiscard]] Result<nlohmann::json> recall(const std::string& name) const;
+    // Whether there are key and ledger; the disk is not asked.
+    [[nodiscard]] Status can_commit() const;
     // All of it is on disk when it returns, or none of it. From any thread.
     Status commit(const Change& change);
     Status keep(const std::string& name, nlohmann::json value) { return commit({{}, {{name, std::move(value)}}}); }
@@ -61,7 +63,7 @@ public:
 private:
     Status make_key();
     Status reseal(const std::vector<std::string>& names);
-    void settle(const std::string& name) const;
+    [[nodiscard]] Status settle(const std::string& name, const nlohmann::json& known) const;
     [[nodiscard]] bool has_ledger() const;
     [[nodiscard]] bool sealed_before(const std::vector<std::string>& names) const;
     [[nodiscard]] std::filesystem::path marker() const;

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <fstream>
 #include <netinet/in.h>
+#include <unistd.h>
 
 namespace penstock::bench {
 namespace {
@@ -48,6 +49,7 @@ Result<std::unique_ptr<Gateway>> Gateway::make(const std::filesystem::path& fold
                     .gateway = "bench",
                     .root = folder / "root.json",
                     .device_capacity = devices,
+                    .storage = {.file = folder / "storage.key", .previous = {}},
                     .state = folder / "state",
                     .bpffs = folder / "bpf" / "penstock"};
     core::TunnelConfig tunnel; // the devices have to be behind one
@@ -71,8 +73,11 @@ Result<std::unique_ptr<Gateway>> Gateway::make(const std::filesystem::path& fold
     if (!counters)
         return tl::unexpected(counters.error());
     out->counters_.emplace(std::move(*counters));
-    out->policies_ =
-        std::make_unique<core::PolicyManager>(out->config_, *out->worker_, out->events_, *out->store_, *out->counters_);
+    out->state_.emplace(out->config_.state, out->config_.storage);
+    if (auto ok = out->state_->open({}, [] { return store::SealedFolder::Change{}; }); !ok)
+        return tl::unexpected(ok.error());
+    out->policies_ = std::make_unique<core::PolicyManager>(out->config_, *out->worker_, out->events_, *out->store_,
+                                                           *out->counters_, *out->state_);
     return out;
 }
 
@@ -118,7 +123,7 @@ void Gateway::push_next(const Next& next, Status& status) {
     auto bundle = next();
     if (!bundle)
         return loop_->stop();
-    policies_->push(std::move(*bundle), false, [&](const core::PolicyManager::PushAnswer& answer) {
+    policies_->push(std::move(*bundle), false, getuid(), [&](const core::PolicyManager::PushAnswer& answer) {
         status = answer.status;
         if (!status)
             return loop_->stop();

@@ -8,6 +8,7 @@
 #include "agent/core/event_log.hpp"
 #include "agent/core/policy_manager.hpp"
 #include "agent/datapath/programs.hpp"
+#include "agent/store/sealed_folder.hpp"
 #include "tests/bench/world.hpp"
 
 #include <filesystem>
@@ -43,6 +44,7 @@ private:
     core::EventLog events_;
     std::optional<datapath::PolicyStore> store_;
     std::optional<datapath::Counters> counters_;
+    std::optional<store::SealedFolder> state_;
     std::unique_ptr<core::PolicyManager> policies_;
 };
 

@@ -68,6 +68,7 @@ def json_is_as_documented(desk: Desk) -> None:
     _compare("guard status", desk.agent.json("guard", "status"))
     _compare("tunnel list", desk.agent.json("tunnel", "list"))
     _compare("devices", desk.agent.json("devices"))
+    _compare("audit verify", desk.agent.json("audit", "verify"))
     _compare("explain", desk.agent.json("explain", "--device", THERMOSTAT.name, "--to", VIDEO4.address, "--proto", "udp", "--port", str(VIDEO4.port)))
     _compare("doctor", json.loads(desk.penstock("doctor", "--config", str(desk.config), "--json").out))
     drops = [json.loads(line) for line in desk.penstock("events", "--json").out.splitlines() if '"drop"' in line]

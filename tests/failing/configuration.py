@@ -153,6 +153,25 @@ def certificate_is_no_certificate(desk: Desk) -> None:
     one_sentence(desk.refused(file, "gateway.pem holds no X.509 certificate"))
 
 
+def storage_key_wrong(desk: Desk) -> None:
+    """A storage key that is none, that others may read, and one that is lost although the state is sealed with it."""
+    desk.running()
+    for text in ("", "secret\n", "0" * 63 + "\n", "0" * 65 + "\n"):
+        file = desk.spoiled()
+        (desk.folder / "storage.key").write_text(text, encoding="ascii")
+        desk.refused(file, "[storage] key", "64 hex digits", "openssl rand -hex 32")
+    file = desk.spoiled()
+    (desk.folder / "storage.key").chmod(0o644)
+    desk.refused(file, "[storage] key", "chmod 600")
+    file = desk.spoiled()
+    (desk.folder / "storage.key").unlink()
+    desk.refused(file, "[storage] key", str(desk.agent.state), "put it back")
+    must(not (desk.folder / "storage.key").exists(), "a check made a key")
+    file = desk.spoiled()
+    (desk.folder / "storage.key").write_text("7" * 64 + "\n", encoding="ascii")
+    desk.refused(file, "sealed with the key", "previous_keys")
+
+
 def ca_missing(desk: Desk) -> None:
     file = desk.spoiled()
     (desk.folder / "ca.pem").unlink()
@@ -241,6 +260,6 @@ def file_closed_to_its_reader(desk: Desk) -> None:
 CASES: dict[str, Case] = {f"configuration_{case.__name__}": case for case in (
     good, missing, unreadable, not_toml, unknown_key, unknown_section, wrong_type, contradiction, absurd_capacity, every_mistake_at_once,
     certificate_expired, certificate_not_yet_valid, certificate_of_another_name, certificate_is_no_certificate, key_not_matching,
-    key_world_readable, key_encrypted, ca_missing, ca_is_no_ca, anybody_may_write_the_trust_anchor,
+    key_world_readable, key_encrypted, storage_key_wrong, ca_missing, ca_is_no_ca, anybody_may_write_the_trust_anchor,
     others_may_write_the_configuration, root_document_damaged,
     bridge_holds_lan_and_uplink, uplink_address_is_a_devices, interface_absent, user_missing, file_closed_to_its_reader)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shutil
 import struct
 import time
 from collections.abc import Callable
@@ -201,13 +202,14 @@ def socket_left_behind(desk: Desk) -> None:
 # The disk
 
 def _small_state(desk: Desk) -> None:
-    """The state folder on a file system of 64 KiB, with what was in it. The agent sees it: same mount namespace."""
+    """The state folder on a file system of 4 MiB, with what was in it. The agent sees it: same mount namespace."""
     desk.agent.stop()
-    kept = {file.name: file.read_bytes() for file in desk.agent.state.iterdir() if file.is_file()}
-    if _libc.mount(b"tmpfs", str(desk.agent.state).encode(), b"tmpfs", 0, b"size=64k") != 0:
+    kept = desk.agent.directory / "kept"
+    shutil.copytree(desk.agent.state, kept)
+    if _libc.mount(b"tmpfs", str(desk.agent.state).encode(), b"tmpfs", 0, b"size=4m,mode=0700") != 0:
         raise Skip("no tmpfs can be mounted here")
-    for name, content in kept.items():
-        (desk.agent.state / name).write_bytes(content)
+    shutil.copytree(kept, desk.agent.state, dirs_exist_ok=True)
+    shutil.rmtree(kept)
     desk.agent.start()
 
 
@@ -222,6 +224,8 @@ def _storing_fails(desk: Desk, reason: str) -> None:
     said = desk.penstock("push", str(bundle))
     must(said.code == 1, f"exit {said.code}: {said.out}")
     says(said.err, "cannot write", "policy.bundle", reason)
+    desk.log_says("audit_problem", reason)
+    says(desk.penstock("status").out, "AUDIT LOG: records are not written")
     must(desk.agent.json("status")["policy"]["version"] == before, "a policy that was not stored is in force")
     desk.passes()
     desk.agent.stop()
@@ -235,11 +239,14 @@ def _storing_works(desk: Desk) -> None:
     must(said.code == 0, f"refused although there is room: {said.err}")
     desk.passes()
     desk.agent.stop()
-    files = {file.name: file.read_bytes() for file in desk.agent.state.iterdir() if file.is_file()}
+    kept = desk.agent.directory / "kept"
+    shutil.copytree(desk.agent.state, kept)
     umount(str(desk.agent.state))
-    for name, content in files.items():
-        (desk.agent.state / name).write_bytes(content)
+    shutil.rmtree(desk.agent.state)
+    kept.rename(desk.agent.state)
     desk.mend()
+    verified = desk.penstock("audit", "verify")
+    must(verified.code == 0, f"the audit log: {verified.out}{verified.err}")
 
 
 def disk_full(desk: Desk) -> None:
@@ -280,7 +287,7 @@ def stored_bundle_damaged(desk: Desk) -> None:
     started = time.monotonic()
     desk.agent.start()
     must(time.monotonic() - started < 60, "slow")
-    desk.log_says("stored_policy_refused", "envelope")
+    desk.log_says("stored_policy_refused", "its seal does not hold")
     desk.closed()
     desk.stage.push_base()
     desk.passes()

@@ -51,8 +51,8 @@ def provoke(scene: Penstock) -> None:
     must(pins, "nothing is pinned: nothing to attack")
     writes = [write for write in map(_write_of, pins) if write]
     must(writes, "no map can be written: nothing to attack")
-    files = [scene.agent.state / "policy.bundle", scene.agent.state / "policy.last"]
-    harmless = [*writes, *(["cat", str(file)] for file in files), ["kill", "-0", str(scene.agent.pid)]]
+    files = [scene.agent.state / "policy.bundle", scene.agent.state / "ledger", scene.agent.etc / "storage.key"]
+    harmless = [*writes, *(["od", "-An", str(file)] for file in files), ["kill", "-0", str(scene.agent.pid)]]
     for argv in harmless:
         run(argv, setup=scene.gateway.enter)
     if run(_null_sa("add"), setup=scene.gateway.enter, check=False).returncode == 0:  # a kernel without ESP has none

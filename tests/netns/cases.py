@@ -27,6 +27,7 @@ from latch import a_frame_in_clear_latches_the_gate, a_latch_outlives_a_reboot, 
 from learning import devices_learn_their_addresses
 from quickstarts import quickstarts_at_once
 from services import essentials_work_for_their_owner_only
+from state import a_crash_in_the_middle_of_a_push, audit_tells_who_did_what, state_is_sealed, state_without_seals_is_taken_over, storage_key_is_replaced
 from uplink import addresses_given_by_a_rogue, forged_frames_from_the_uplink_reach_nobody, fragments_made_anew_are_nobodys
 
 RESIDENT_LIMIT_KIB = 20 * 1024
@@ -135,6 +136,10 @@ def status_tells_the_truth(stage: Stage) -> None:
     must(status["policy"]["version"] == lab.bundles.version, f"policy: {status['policy']}, pushed {lab.bundles.version}")
     must(status["gate"]["witness"].get("clear") == 0, f"witness: {status['gate']['witness']}")
     must(status["devices"] == 3, f"devices: {status['devices']}")
+    one = agent.cli("devices", THERMOSTAT.name).stdout
+    must(all(text in one for text in (THERMOSTAT.mac, THERMOSTAT.v4, THERMOSTAT.v6)) and CAMERA.name not in one, one)
+    nobody = agent.cli("devices", THERMOSTAT.name[:-1], check=False)
+    must(nobody.returncode == 1 and f'did you mean "{THERMOSTAT.name}"' in nobody.stderr, nobody.stderr)
     must(tunnel["esp"] == ("kernel" if lab.kernel_esp else "user"), f"esp: {tunnel['esp']}")
     must(tunnel["peer"].startswith(CLOUD4), f"peer: {tunnel['peer']}")
     told = {tunnel["spi_out"].removeprefix("0x").zfill(8)}
@@ -228,6 +233,11 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "keys_change_while_traffic_flows": keys_change_while_traffic_flows,
     "devices_learn_their_addresses": devices_learn_their_addresses,
     "bad_bundles_refused": as_case(scenes.bad_bundles),
+    "state_is_sealed": state_is_sealed,
+    "state_without_seals_is_taken_over": state_without_seals_is_taken_over,
+    "storage_key_is_replaced": storage_key_is_replaced,
+    "audit_tells_who_did_what": audit_tells_who_did_what,
+    "a_crash_in_the_middle_of_a_push": a_crash_in_the_middle_of_a_push,
     **healing.CASES,
     **layers.CASES,
     **lans.CASES,
@@ -240,5 +250,6 @@ CASES: dict[str, Callable[[Stage], None]] = {
 # What has nothing to do with the kernel and takes long: an emulated machine plays these only where they are named.
 SAME_ON_EVERY_KERNEL = {"quickstarts_at_once", "rights_keep_hours", "two_managers_fight", "policy_expires", "certificate_is_renewed",
                         "peer_away_for_long", "penstock_ike_hangs", "devices_learn_their_addresses",
-                        "keys_change_while_traffic_flows"}
+                        "keys_change_while_traffic_flows", "state_is_sealed", "state_without_seals_is_taken_over", "storage_key_is_replaced", "audit_tells_who_did_what",
+                        "a_crash_in_the_middle_of_a_push"}
 WITHOUT_AGENT = {"quickstarts_at_once", "judge_knows_clear_frames", "lab_carries_stock_strongswan"}

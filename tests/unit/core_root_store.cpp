@@ -32,7 +32,9 @@ struct Gateway {
         folder = name;
         config.root = folder / "root.json";
         config.state = folder / "state";
+        config.storage.file = folder / "storage.key";
         std::filesystem::create_directory(config.state);
+        BOOST_REQUIRE(state().open({}, [] { return store::SealedFolder::Change{}; }));
         install(one);
     }
     ~Gateway() { std::filesystem::remove_all(folder); }
@@ -41,15 +43,23 @@ struct Gateway {
         return envelope(kRootPayloadType, root.to_payload(), keys);
     }
     void install(const std::string& root) const { BOOST_REQUIRE(write_file_atomically(config.root, root)); }
+    // As after a restart.
+    [[nodiscard]] store::SealedFolder& state() const {
+        state_ = std::make_unique<store::SealedFolder>(config.state, config.storage);
+        return *state_;
+    }
     [[nodiscard]] auto take(const std::string& chain, bool dry_run = false) const {
-        return RootStore(config).take(chain, now, dry_run);
+        return RootStore(config, state()).take(chain, now, dry_run);
     }
     // As after a restart.
     [[nodiscard]] std::uint64_t version() const {
-        const auto root = RootStore(config).load();
+        const auto root = RootStore(config, state()).load();
         return root ? root->version : 0;
     }
     [[nodiscard]] std::filesystem::path chain() const { return config.state / "root.chain"; }
+
+private:
+    mutable std::unique_ptr<store::SealedFolder> state_;
 };
 
 } // namespace
@@ -101,7 +111,7 @@ BOOST_AUTO_TEST_CASE(what_a_crash_left_beside_the_chain_is_not_read) {
 }
 
 BOOST_AUTO_TEST_CASE(a_chain_that_cannot_be_stored_is_not_in_force) {
-    std::filesystem::remove(config.state);
+    std::filesystem::remove_all(config.state);
     const auto taken = take(two);
     BOOST_REQUIRE(!taken);
     BOOST_CHECK(taken.error().refusal == Refusal::gateway_unable);
@@ -118,13 +128,46 @@ BOOST_AUTO_TEST_CASE(a_newer_root_in_the_configuration_counts) {
 
 BOOST_AUTO_TEST_CASE(a_chain_that_was_spoiled_is_told_and_nothing_older_is_trusted) {
     BOOST_REQUIRE(take(two + "\n" + three));
-    const auto good = *read_file(chain(), 1 << 20);
+    const auto sealed = *read_file(chain(), 1 << 20), good = *state().read("root.chain", 1 << 20);
+    for (const auto& spoiled : {sealed.substr(0, sealed.size() - 1), std::string(), good}) {
+        BOOST_REQUIRE(write_file_atomically(chain(), spoiled));
+        CHECK_REFUSED(RootStore(config, state()).load(), chain().string());
+    }
     for (const auto& spoiled :
          {good.substr(0, good.size() - 1), std::string(), three, test::replaced(good, "\"sig\":\"", "\"sig\":\"AA")}) {
-        BOOST_REQUIRE(write_file_atomically(chain(), spoiled));
-        CHECK_REFUSED(RootStore(config).load(), chain().string());
+        BOOST_REQUIRE(state().commit({{{"root.chain", spoiled}}, nlohmann::json::object()}));
+        CHECK_REFUSED(RootStore(config, state()).load(), chain().string());
         BOOST_CHECK(take(four).error().refusal == Refusal::gateway_unable);
     }
+}
+
+// Whatever brought it: a chain of a version that kept no ledger, or the configuration.
+BOOST_AUTO_TEST_CASE(what_counts_at_a_start_is_not_forgotten_either) {
+    install(one + "\n" + two + "\n" + three);
+    BOOST_REQUIRE(RootStore(config, state()).remember());
+    install(one);
+    CHECK_REFUSED(RootStore(config, state()).load(), "root version 3 was in force", config.root.string());
+    CHECK_REFUSED(RootStore(config, state()).remember(), "root version 3 was in force");
+    install(one + "\n" + two + "\n" + three);
+    BOOST_TEST(version() == 3U);
+}
+
+// Also by whoever takes the chain away, or puts an older one back.
+BOOST_AUTO_TEST_CASE(a_root_that_was_in_force_is_not_forgotten) {
+    BOOST_REQUIRE(take(two));
+    const auto older = *read_file(chain(), 1 << 20);
+    BOOST_REQUIRE(take(three));
+    const auto newer = *read_file(chain(), 1 << 20);
+    BOOST_REQUIRE(write_file_atomically(chain(), older));
+    CHECK_REFUSED(RootStore(config, state()).load(), chain().string(), "rolled back");
+    std::filesystem::remove(chain());
+    CHECK_REFUSED(RootStore(config, state()).load(), "root version 3 was in force");
+    BOOST_CHECK(take(four).error().refusal == Refusal::gateway_unable);
+    install(one + "\n" + two + "\n" + three); // as the sentence says
+    BOOST_TEST(version() == 3U);
+    install(one);
+    BOOST_REQUIRE(write_file_atomically(chain(), newer));
+    BOOST_TEST(version() == 3U);
 }
 
 BOOST_AUTO_TEST_SUITE_END()

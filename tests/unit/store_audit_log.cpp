@@ -403,6 +403,18 @@ BOOST_AUTO_TEST_CASE(a_file_that_cannot_be_resealed_is_told_and_holds_nothing_up
     whole(14);
 }
 
+BOOST_AUTO_TEST_CASE(without_its_ledger_nothing_is_appended) {
+    append(3);
+    const auto ledger = raw(folder / "ledger");
+    std::filesystem::remove(folder / "ledger");
+    for (int i = 0; i < 2; i++) {
+        SealedFolder state(folder, places);
+        BOOST_TEST(!AuditLog(state, limits).append({{"event", "x"}}).has_value());
+    }
+    put(folder / "ledger", ledger);
+    whole(3);
+}
+
 BOOST_AUTO_TEST_CASE(garbage_is_told_once_and_counted) {
     append(2);
     std::string garbage;

@@ -2,8 +2,10 @@
 // with a new one.
 #include "tests/unit/state_folder.hpp"
 
+#include <atomic>
 #include <cerrno>
 #include <sys/stat.h>
+#include <thread>
 
 using namespace penstock;
 using namespace penstock::store;
@@ -195,6 +197,56 @@ BOOST_AUTO_TEST_CASE(a_change_that_the_ledger_does_not_take_is_none) {
     }
     BOOST_TEST(!std::filesystem::exists(folder / "a.next"));
     BOOST_TEST(*state.recall("version") == 1);
+}
+
+// The file that the ledger names may still be NAME.next, where renaming it failed: no later change may take it away.
+BOOST_AUTO_TEST_CASE(what_could_not_be_renamed_outlives_the_next_change) {
+    auto state = opened();
+    BOOST_REQUIRE(write(state, "a", "first"));
+    BOOST_REQUIRE(write(state, "a", "second"));
+    const auto second = raw(folder / "a");
+    const auto cut_off = [&] { // a folder cannot be replaced by a file
+        std::filesystem::remove_all(folder / "a");
+        std::filesystem::create_directories(folder / "a/b");
+        put(folder / "a.next", second);
+    };
+    cut_off();
+    CHECK_REFUSED(write(state, "a", "third"), "cannot finish a change");
+    BOOST_TEST(raw(folder / "a.next") == second);
+    std::filesystem::remove_all(folder / "a");
+    BOOST_TEST(*opened().read("a", 100) == "second");
+    // And one that cannot be read may be the one.
+    cut_off();
+    std::filesystem::remove_all(folder / "a");
+    BOOST_REQUIRE(::chmod((folder / "a.next").c_str(), 0666) == 0);
+    BOOST_TEST(opened().warnings().size() == 1U);
+    BOOST_REQUIRE(::chmod((folder / "a.next").c_str(), 0600) == 0);
+    BOOST_TEST(*opened().read("a", 100) == "second");
+    BOOST_REQUIRE(write_fresh("a", "third"));
+    BOOST_TEST(*opened().read("a", 100) == "third");
+}
+
+BOOST_AUTO_TEST_CASE(who_reads_during_a_change_reads_one_or_the_other) {
+    auto state = opened();
+    BOOST_REQUIRE(write(state, "a", "text 0"));
+    std::atomic<bool> stop = false;
+    std::thread writer([&] {
+        for (int i = 1; i <= 300; i++)
+            if (!write(state, "a", "text " + std::to_string(i)))
+                break;
+        stop = true;
+    });
+    std::size_t reads = 0, bad = 0;
+    while (!stop) {
+        const auto content = state.read("a", 100);
+        const auto other = SealedFolder(folder, places).read("a", 100); // another process
+        bad += !content || !content->starts_with("text ") || !other ? 1 : 0;
+        reads++;
+    }
+    writer.join();
+    BOOST_TEST(bad == 0U);
+    BOOST_TEST(reads > 10U);
+    BOOST_TEST(*state.read("a", 100) == "text 300");
 }
 
 BOOST_AUTO_TEST_CASE(what_is_no_file_holds_nobody_up) {
