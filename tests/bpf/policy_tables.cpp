@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iostream>
 #include <thread>
 
 namespace penstock::test {
@@ -196,12 +197,13 @@ BOOST_AUTO_TEST_CASE(no_packet_sees_half_of_two_policies) {
     });
     // The kernel repeats the forbidden packet in one go, so that most switches happen inside the program.
     constexpr std::uint64_t kRepeat = 5000;
+    constexpr int kSwitches = 1000, kFewest = 10; // within the time, also on an emulated machine
     const auto refused = [&] { return gateway.counters.drops().at(PENSTOCK_DROP_NOT_ALLOWED - 1).count; };
     const auto before = refused();
     std::uint64_t packets = 0;
     int wrong = 0;
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-    while (packets == 0 || (switches < 60 && std::chrono::steady_clock::now() < end)) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (packets == 0 || (switches < kSwitches && std::chrono::steady_clock::now() < end)) {
         run_program(gateway.programs, datapath::Hook::lan_ingress, Ethernet{} / IPv4{} / Tcp{.destination = 444},
                     {.ifindex = gateway.lan, .ingress_ifindex = gateway.lan}, kRepeat);
         packets += kRepeat;
@@ -211,7 +213,8 @@ BOOST_AUTO_TEST_CASE(no_packet_sees_half_of_two_policies) {
     other.join();
     BOOST_TEST(refused() - before == packets);
     BOOST_TEST(wrong == 0);
-    BOOST_TEST(switches >= 10);
+    std::cout << "# " << switches << " switches under " << packets << " packets\n";
+    BOOST_TEST(switches >= kFewest);
 }
 
 BOOST_AUTO_TEST_SUITE_END()
