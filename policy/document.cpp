@@ -14,6 +14,20 @@ std::uint32_t DocumentBuilder::keep(std::string_view text) {
     return at;
 }
 
+std::uint32_t DocumentBuilder::keep_key(std::string_view text) {
+    const std::string_view all = document_.text_;
+    for (const auto& one : keys_)
+        if (one.size == text.size() && all.substr(one.at, one.size) == text)
+            return one.at;
+    const Kept kept{keep(text), static_cast<std::uint32_t>(text.size())};
+    keys_[next_key_++ % keys_.size()] = kept;
+    return kept.at;
+}
+
+std::string_view DocumentBuilder::key_of(const Open& level) const {
+    return std::string_view(document_.text_).substr(level.key_at, level.key_size);
+}
+
 Status DocumentBuilder::count() {
     if (++values_ > kMaxValues.value)
         return fail("more values than the " + describe(kMaxValues), EFBIG);
@@ -30,7 +44,7 @@ std::string DocumentBuilder::path() const {
         if (document_.nodes_[level.node].kind == Kind::list)
             out += "[" + std::to_string(document_.nodes_[level.node].count) + "]";
         else if (level.key_line != 0)
-            out += (out.empty() ? "" : ".") + level.key;
+            out.append(out.empty() ? "" : ".").append(key_of(level));
     }
     return out;
 }
@@ -40,7 +54,10 @@ Status DocumentBuilder::key(std::string_view text, std::uint32_t line) {
         return counted;
     if (text.size() > kMaxTextBytes.value)
         return fail("a key is longer than the " + describe(kMaxTextBytes), EFBIG);
-    open_.back().key = text;
+    if (document_.text_.size() + text.size() > UINT32_MAX)
+        return fail("more text than one document can hold", EFBIG);
+    open_.back().key_at = keep_key(text);
+    open_.back().key_size = static_cast<std::uint32_t>(text.size());
     open_.back().key_line = line == 0 ? 1 : line;
     return {};
 }
@@ -50,7 +67,7 @@ Result<std::uint32_t> DocumentBuilder::add(Kind kind, std::string_view text, std
         return tl::unexpected(counted.error());
     if (text.size() > text_limit_.value)
         return fail("a text is longer than the " + describe(text_limit_), EFBIG);
-    if (document_.text_.size() + text.size() + kMaxTextBytes.value > UINT32_MAX)
+    if (document_.text_.size() + text.size() > UINT32_MAX)
         return fail("more text than one document can hold", EFBIG);
     const auto index = static_cast<std::uint32_t>(document_.nodes_.size());
     Document::Node node{
@@ -58,8 +75,8 @@ Result<std::uint32_t> DocumentBuilder::add(Kind kind, std::string_view text, std
     if (!open_.empty()) {
         Open& parent = open_.back();
         if (document_.nodes_[parent.node].kind == Kind::map) {
-            node.key_size = static_cast<std::uint32_t>(parent.key.size());
-            node.key_at = keep(parent.key);
+            node.key_size = parent.key_size;
+            node.key_at = parent.key_at;
             if (line != 0)
                 node.line = parent.key_line;
         }
@@ -87,7 +104,7 @@ Status DocumentBuilder::open(Kind kind, std::uint32_t line) {
     const auto added = add(kind, {}, line);
     if (!added)
         return tl::unexpected(added.error());
-    open_.push_back({*added, Document::kNone, 0, {}});
+    open_.push_back({.node = *added, .last = Document::kNone, .key_line = 0, .key_at = 0, .key_size = 0});
     return {};
 }
 

@@ -5,6 +5,7 @@
 #include "agent/base/result.hpp"
 #include "policy/limits.hpp"
 
+#include <array>
 #include <cstdint>
 #include <iterator>
 #include <string>
@@ -102,16 +103,24 @@ private:
         std::uint32_t node;
         std::uint32_t last;     // youngest child
         std::uint32_t key_line; // 0: no key is pending
-        std::string key;
+        std::uint32_t key_at, key_size;
     };
     Result<std::uint32_t> add(Kind kind, std::string_view text, std::uint32_t line);
     Status count();
     Status check_duplicates(const Document::Node& map) const;
     std::uint32_t keep(std::string_view text);
+    std::uint32_t keep_key(std::string_view text);
+    [[nodiscard]] std::string_view key_of(const Open& level) const;
 
     Limit text_limit_;
     std::uint64_t values_ = 0;
     std::vector<Open> open_;
+    // Keys are few and come again and again: the latest ones are kept once.
+    struct Kept {
+        std::uint32_t at = 0, size = 0;
+    };
+    std::array<Kept, 16> keys_{};
+    std::size_t next_key_ = 0;
     Document document_;
 };
 

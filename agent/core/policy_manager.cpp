@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <malloc.h>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -124,24 +125,13 @@ Status PolicyManager::fill_tables(Candidate& candidate) const {
     std::vector<std::uint32_t> slots;
     slots.reserve(compiled.devices.size());
     for (std::size_t i = 0; i < compiled.devices.size(); i++) {
-        const auto& device = compiled.devices[i];
-        const auto kept = slots_.find(device.mac);
+        const auto kept = slots_.find(compiled.devices[i].mac);
         if (kept == slots_.end()) {
             while (taken.contains(next))
                 next++;
             candidate.newcomers.push_back(i);
         }
-        const auto slot = kept == slots_.end() ? next++ : kept->second;
-        slots.push_back(slot);
-        Device shown{.name = device.name,
-                     .mac = device.mac.str(),
-                     .addresses = {},
-                     .group = group_names(policy, policy.devices[i]),
-                     .slot = slot,
-                     .learns = device.learns};
-        for (const auto& address : device.addresses)
-            shown.addresses.push_back(address.str());
-        candidate.devices.push_back(std::move(shown));
+        slots.push_back(kept == slots_.end() ? next++ : kept->second);
     }
     candidate.interfaces = interfaces_of(policy, *links);
     candidate.tables = to_tables(compiled, slots, candidate.interfaces);
@@ -170,6 +160,8 @@ void PolicyManager::add_learnt(policy::CompiledPolicy& compiled, const std::vect
 // What devices claim must not keep a policy from coming into force.
 Status PolicyManager::stage(Candidate& candidate) {
     auto ok = store_.stage(candidate.tables);
+    if (ok)
+        candidate.tables.blocks = {}; // the kernel has them now
     if (ok || learnt_.empty())
         return ok;
     auto tables = candidate.tables;
@@ -180,10 +172,8 @@ Status PolicyManager::stage(Candidate& candidate) {
         return ok;
     learnt_.forget_all();
     candidate.forgot_learnt = true;
+    tables.blocks = {};
     candidate.tables = std::move(tables);
-    for (auto& device : candidate.devices)
-        if (device.learns)
-            device.addresses.clear();
     return {};
 }
 
@@ -259,7 +249,7 @@ void PolicyManager::take(std::shared_ptr<Candidate> candidate, std::optional<uid
 
 void PolicyManager::know_slots() {
     by_slot_.clear();
-    const auto& known = in_force_->devices;
+    const auto& known = in_force_->tables.devices;
     for (std::uint32_t i = 0; i < known.size(); i++) {
         if (known[i].slot >= by_slot_.size())
             by_slot_.resize(known[i].slot + 1, kNobody);
@@ -338,6 +328,7 @@ void PolicyManager::push(std::string bundle, bool dry_run, uid_t by, std::functi
             job->status = put_in_force(**job->result, &job->bundle);
     };
     worker_.post(work, [this, job] { pushed(*job); });
+    worker_.post([] { malloc_trim(0); }, [] {}); // reading a policy takes many times what is kept of it
 }
 
 // A policy goes on under the root that it was accepted under; only the next start asks for the new one's signatures.
@@ -473,7 +464,7 @@ Status PolicyManager::claim(std::uint32_t slot, const MacAddress& mac, const IpA
         if (auto ok = learnt_.claim(mac, address, std::chrono::steady_clock::now()); !ok)
             return ok;
         events_.add(log::Level::info, "address_learnt",
-                    {{"device", in_force_->devices[index].name}, {"address", address.str()}});
+                    {{"device", policy()->devices[index].name}, {"address", address.str()}});
     }
     // Also one that is held already and is not in force: who has it would not speak of it otherwise.
     if (std::ranges::find(device.addresses, address) == device.addresses.end())
@@ -586,14 +577,24 @@ void PolicyManager::lock() {
     });
 }
 
-const std::vector<PolicyManager::Device>& PolicyManager::devices() const {
-    static const std::vector<Device> kNone;
-    return in_force_ ? in_force_->devices : kNone;
+std::size_t PolicyManager::device_count() const { return in_force_ ? policy()->devices.size() : 0; }
+
+PolicyManager::Device PolicyManager::device(std::size_t index) const {
+    const auto& listed = policy()->devices[index];
+    const auto& compiled = in_force_->tables.devices[index];
+    Device out{.name = listed.name,
+               .mac = listed.mac.str(),
+               .addresses = {},
+               .group = group_names(*policy(), listed),
+               .slot = compiled.slot};
+    for (const auto& address : compiled.addresses)
+        out.addresses.push_back(address.str());
+    return out;
 }
 
 std::string PolicyManager::device_name(std::uint32_t slot) const {
     const auto index = slot < by_slot_.size() ? by_slot_[slot] : kNobody;
-    return index == kNobody ? "" : in_force_->devices[index].name;
+    return index == kNobody ? "" : policy()->devices[index].name;
 }
 
 } // namespace penstock::core

@@ -63,11 +63,11 @@ public:
         std::string name;
         std::string mac;
         std::vector<std::string> addresses;
-        std::string group;
+        std::string group; // of several, their names with commas
         std::uint32_t slot;
-        bool learns; // what it learnt is among the addresses
     };
-    [[nodiscard]] const std::vector<Device>& devices() const;
+    [[nodiscard]] std::size_t device_count() const;
+    [[nodiscard]] Device device(std::size_t index) const; // below device_count(); what it learnt is among the addresses
     [[nodiscard]] std::string device_name(std::uint32_t slot) const; // empty if none has it
 
 private:
@@ -76,8 +76,7 @@ private:
         Schedule schedule;
         Interfaces interfaces;
         datapath::PolicyTables tables;
-        std::vector<Device> devices;
-        std::vector<std::size_t> newcomers; // of `devices`, those that get a slot of their own now
+        std::vector<std::size_t> newcomers; // of the devices, those that get a slot of their own now
         bool forgot_learnt = false;         // with the learnt addresses it could not be staged
     };
     using Verified = tl::expected<std::shared_ptr<Candidate>, policy::Refused>;

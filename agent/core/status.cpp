@@ -144,7 +144,8 @@ nlohmann::json Agent::state_status() const {
 nlohmann::json Agent::devices() const {
     nlohmann::json out = nlohmann::json::array();
     const auto now = monotonic_ns();
-    for (const auto& device : policies_->devices()) {
+    for (std::size_t i = 0; i < policies_->device_count(); i++) {
+        const auto device = policies_->device(i);
         const auto counters = guard_->counters().device(device.slot);
         nlohmann::json one = {{"name", device.name},
                               {"mac", device.mac},
@@ -184,7 +185,7 @@ nlohmann::json Agent::status() const {
             {"policy", policy_status()},
             {"root", root_status()},
             {"state", state_status()},
-            {"devices", policies_->devices().size()},
+            {"devices", policies_->device_count()},
             {"drops", drops},
             {"drop_reasons", reasons}};
 }

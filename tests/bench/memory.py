@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def _resident(bench: Bench, gateway: Gateway) -> float:
             if not wait_until((folder / "run" / "control.sock").exists, 20, 0.05):
                 raise LabError("penstockd did not start: " + (folder / "log").read_text(errors="replace")[-400:])
             run([str(binaries / "penstock"), "push", str(folder / "policy.bundle")], env=environment, timeout=120)
+            time.sleep(1)  # what the push took is given back after its answer
             status = Path(f"/proc/{daemon.pid}/status").read_text(encoding="ascii")
         finally:
             daemon.send_signal(signal.SIGTERM)
