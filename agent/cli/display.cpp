@@ -169,7 +169,12 @@ std::string show_device(const Json& device) {
     std::string addresses;
     for (const auto& address : device.value("addresses", Json::array()))
         addresses += (addresses.empty() ? "" : " ") + address.get<std::string>();
-    return labelled("groups", text_of(device, "group")) + labelled("addresses", addresses.empty() ? "none" : addresses);
+    auto out =
+        labelled("groups", text_of(device, "group")) + labelled("addresses", addresses.empty() ? "none" : addresses);
+    if (const auto evicted = number_of(device, "evicted_flows"); evicted > 0)
+        out += labelled("flows", human_count(static_cast<std::uint64_t>(evicted)) +
+                                     " made room for others: more at once than [policy] flows");
+    return out;
 }
 
 std::string show_audit_record(const Json& record) {

@@ -266,6 +266,9 @@ Result<Config> Config::load(const std::filesystem::path& file) {
     policy.read_choice("on_expiry", {{"keep", [&] { config.lock_on_expiry = false; }},
                                      {"lockdown", [&] { config.lock_on_expiry = true; }}});
     policy.read("devices", config.device_capacity, 1, policy::kMaxDevices.value);
+    policy.read("flows", config.flows_per_device, PENSTOCK_MIN_FLOWS, PENSTOCK_MAX_FLOWS);
+    if (!std::has_single_bit(config.flows_per_device))
+        policy.complain("flows", "[policy] flows must be 16, 32, 64, 128 or 256");
     policy.refuse_unknown_keys();
     auto storage = section("storage");
     std::uint32_t audit_days = kAuditDays, audit_mib = kAuditMib;

@@ -57,6 +57,7 @@ struct Config {
     std::filesystem::path root; // trust anchor of the policies
     bool lock_on_expiry = false;
     std::uint32_t device_capacity = 1024;
+    std::uint32_t flows_per_device = 64; // of a family; a power of two
 
     store::Keyring::Places storage{.file = "storage.key", .previous = {}};
     store::AuditLog::Limits audit;

@@ -22,8 +22,10 @@ Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& event
         return lock.error().code() == EWOULDBLOCK
                    ? fail("another penstockd guards this machine: it holds " + config.bpffs.string())
                    : tl::unexpected(lock.error());
-    auto programs =
-        datapath::Programs::load({.bpffs = config.bpffs, .marks = *marks, .device_capacity = config.device_capacity});
+    auto programs = datapath::Programs::load({.bpffs = config.bpffs,
+                                              .marks = *marks,
+                                              .device_capacity = config.device_capacity,
+                                              .flows_per_device = config.flows_per_device});
     if (!programs)
         return tl::unexpected(programs.error());
     auto hooks = datapath::Hooks::make(config.bpffs);

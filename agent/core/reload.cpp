@@ -25,6 +25,7 @@ std::string differences(const Config& before, const Config& after) {
     compare("[policy] root", before.root, after.root);
     compare("[policy] on_expiry", before.lock_on_expiry, after.lock_on_expiry);
     compare("[policy] devices", before.device_capacity, after.device_capacity);
+    compare("[policy] flows", before.flows_per_device, after.flows_per_device);
     compare("[storage] key", before.storage.file, after.storage.file);
     compare("[storage] previous_keys", before.storage.previous, after.storage.previous);
     compare("[storage] audit_days", before.audit.keep, after.audit.keep);

@@ -156,6 +156,7 @@ nlohmann::json Agent::devices() const {
                               {"in_packets", counters.in_packets},
                               {"in_bytes", counters.in_bytes},
                               {"dropped", counters.dropped},
+                              {"evicted_flows", counters.evicted_flows},
                               {"seen_s_ago", nullptr}};
         if (counters.last_seen_ns != 0)
             one["seen_s_ago"] = now > counters.last_seen_ns ? (now - counters.last_seen_ns) / 1'000'000'000 : 0;

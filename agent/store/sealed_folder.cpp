@@ -191,7 +191,7 @@ Result<std::string> SealedFolder::read_sealed(const std::string& name, std::size
 Result<std::string> SealedFolder::read(const std::string& name, std::size_t limit) const {
     if (closed_)
         return tl::unexpected(keys_.error());
-    const auto bytes = read_sealed(name, limit);
+    auto bytes = read_sealed(name, limit);
     if (!bytes || !is_sealed(*bytes))
         return bytes;
     return unseal_as(name, *bytes);
@@ -229,7 +229,7 @@ Result<nlohmann::json> SealedFolder::ledger() const {
 }
 
 Result<nlohmann::json> SealedFolder::recall(const std::string& name) const {
-    const auto content = ledger();
+    auto content = ledger();
     if (!content)
         return content;
     return content->value(name, nlohmann::json());

@@ -110,6 +110,8 @@ BOOST_AUTO_TEST_CASE(refuses_contradictions) {
     BOOST_TEST(
         says(folder.error("[policy]", "[paths]\nlibexec = \"bin\"\n[policy]"), "libexec must be an absolute path"));
     BOOST_TEST(says(folder.error("[policy]", "[policy]\ndevices = 100001"), "from 1 to 100000"));
+    BOOST_TEST(says(folder.error("[policy]", "[policy]\nflows = 100"), "must be 16, 32, 64, 128 or 256"));
+    BOOST_TEST(says(folder.error("[policy]", "[policy]\nflows = 512"), "from 16 to 256"));
     BOOST_TEST(says(folder.error("203.0.113.0/24", "0.0.0.0/0"), "cannot be everything"));
     BOOST_TEST(says(folder.error("[policy]", "[mark]\nmask = 0x50000000\n[policy]"), "two adjacent bits"));
     BOOST_TEST(says(folder.error("[policy]", "[mark]\nmask = 0x80000000\n[policy]"), "two adjacent bits"));
