@@ -122,6 +122,10 @@ void compare_header(const Policy& before, const Policy& after, Lines& out) {
     };
     say("fleet", before.fleet, after.fleet);
     say("version", std::to_string(before.version), std::to_string(after.version));
+    const auto begin = [](const Policy& policy) {
+        return policy.not_before ? format_time(*policy.not_before) : std::string("at once");
+    };
+    say("validity from", begin(before), begin(after));
     say("expiry", format_time(before.expires), format_time(after.expires));
     say("gateways", list(before.gateways), list(after.gateways));
 }

@@ -96,6 +96,7 @@ struct Device {
 struct Policy {
     std::string fleet;
     std::uint64_t version = 0;
+    std::optional<Time> not_before; // none: valid at once
     Time expires;
     std::vector<std::string> gateways; // globs
     std::vector<std::string> files;    // the authoring YAML, for citations

@@ -95,6 +95,8 @@ std::string to_payload(const Policy& policy) {
                      {"files", policy.files},           {"fleet", policy.fleet},
                      {"gateways", policy.gateways},     {"groups", std::move(groups)},
                      {"services", std::move(services)}, {"version", policy.version}};
+    if (policy.not_before)
+        document["not_before"] = format_time(*policy.not_before);
     if (policy.lan != LanChoice{})
         document["lan"] = lan(policy.lan);
     return document.dump();

@@ -12,8 +12,8 @@ std::string_view kind_name(Kind kind) {
     return names[static_cast<std::size_t>(kind)];
 }
 
-constexpr std::array<std::string_view, 9> kTop{"fleet",  "version", "expires", "gateways", "services",
-                                               "groups", "devices", "lan",     "files"};
+constexpr std::array<std::string_view, 10> kTop{"fleet",    "version", "not_before", "expires", "gateways",
+                                                "services", "groups",  "devices",    "lan",     "files"};
 constexpr std::array<std::string_view, 8> kPayloadHas{"fleet",    "version", "expires", "gateways",
                                                       "services", "groups",  "devices", "files"};
 constexpr std::array<std::string_view, 1> kFileHas{""};
@@ -131,11 +131,13 @@ Status PolicyReader::read_header(Value value, const Path& path) {
             return wrong(value, path, "a version is a number from 1 to the " + describe(kMaxVersion));
         return set_once(version_, *number, value, path);
     }
-    if (value.key() == "expires") {
+    if (value.key() == "expires" || value.key() == "not_before") {
         if (auto ok = expect(value, path, Kind::text, "2027-01-01T00:00:00Z"); !ok)
             return ok;
         const auto time = parse_time(value.text());
-        return time ? set_once(expires_, *time, value, path) : wrong(value, path, time.error().message());
+        if (!time)
+            return wrong(value, path, time.error().message());
+        return set_once(value.key() == "expires" ? expires_ : not_before_, *time, value, path);
     }
     std::vector<std::string> globs;
     auto ok = read_set(value, path, kMaxGateways, globs, [](std::string_view text) -> Result<std::string> {

@@ -94,7 +94,7 @@ private:
     std::vector<std::string> error_names_;
     Once<std::string> fleet_;
     Once<std::uint64_t> version_;
-    Once<Time> expires_;
+    Once<Time> expires_, not_before_;
     Once<std::vector<std::string>> gateways_;
     Once<LanChoice> lan_;
     std::vector<std::vector<PeerName>> peers_; // beside policy_.services

@@ -81,6 +81,11 @@ Status PolicyReader::finish_header() {
     policy_.fleet = std::move(fleet_.value);
     policy_.version = version_.value;
     policy_.expires = expires_.value;
+    if (not_before_.set)
+        policy_.not_before = not_before_.value;
+    if (policy_.not_before && *policy_.not_before >= policy_.expires)
+        return wrong(not_before_.at,
+                     "not_before: " + format_time(*policy_.not_before) + " is not before it expires; make it earlier");
     policy_.gateways = std::move(gateways_.value);
     policy_.lan = lan_.value;
     const auto known_file = [&](Source at) { return at.file < policy_.files.size(); };

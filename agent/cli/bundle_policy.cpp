@@ -73,7 +73,9 @@ std::string summary(const Policy& policy) {
         out += ", " + plural(windows, "group") + " at certain hours";
     if (learning != 0)
         out += ", " + plural(learning, "device") + " with learnt addresses";
-    return out + "; for the gateways " + joined(policy.gateways) + ", until " + format_time(policy.expires);
+    return out + "; for the gateways " + joined(policy.gateways) +
+           (policy.not_before ? ", from " + format_time(*policy.not_before) : "") + ", until " +
+           format_time(policy.expires);
 }
 
 Result<Policy> load_policy(const std::string& path) {

@@ -52,6 +52,8 @@ std::string_view refusal_name(Refusal refusal) {
         return "root_version_skipped";
     case Refusal::root_conflict:
         return "root_conflict";
+    case Refusal::not_yet_valid:
+        return "not_yet_valid";
     case Refusal::expired:
         return "expired";
     case Refusal::gateway_unable:

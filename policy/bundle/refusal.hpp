@@ -33,6 +33,7 @@ enum class Refusal {
     root_rollback,        // a root older than the one in force
     root_version_skipped, // a root in between is missing
     root_conflict,        // the version of the root in force with another content
+    not_yet_valid,        // not_before is more than kClockSkew away
     expired,
     gateway_unable, // nothing is wrong with the bundle: its root cannot be read, or the gateway has no room for it
 };

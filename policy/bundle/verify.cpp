@@ -69,6 +69,11 @@ tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, co
         return tl::unexpected(target.error());
     if (auto version = check_version(verified, context); !version)
         return tl::unexpected(version.error());
+    const auto& begin = verified.policy.not_before;
+    if (begin && context.now + kClockSkew < *begin && !tolerate_expiry)
+        return refuse(Refusal::not_yet_valid, verified.policy.title() + " is valid from " + format_time(*begin) +
+                                                  " on, and here it is " + format_time(context.now) +
+                                                  "; push it then, or set the clock if it is wrong");
     verified.expired = context.now >= verified.policy.expires;
     if (verified.expired && !tolerate_expiry)
         return refuse(Refusal::expired, verified.policy.title() + " expired at " +

@@ -13,12 +13,15 @@
 
 namespace penstock::policy {
 
+// How far a gateway's clock may be behind the signers' without refusing what is valid from now on.
+inline constexpr std::chrono::minutes kClockSkew{5};
+
 struct VerifyContext {
     std::optional<std::string> gateway;        // this gateway's name; none: any (a person's desk)
     std::optional<std::uint64_t> last_version; // highest version ever in force here
     std::optional<std::string> last_digest;    // VerifiedPolicy::digest of that version
     Time now;
-    // For loading from disk what is in force already: neither its expiry nor the root's refuses it; the caller
+    // For loading from disk what is in force already: neither its dates nor the root's expiry refuse it; the caller
     // reads VerifiedPolicy::expired and follows `on_expiry`. A bundle other than the last one is refused still.
     bool keep_expired = false;
 };

@@ -218,6 +218,25 @@ BOOST_AUTO_TEST_CASE(refuses_at_the_very_second_of_expiry) {
     BOOST_TEST(!accepted(bundle()).expired);
 }
 
+BOOST_AUTO_TEST_CASE(refuses_what_is_not_yet_valid_but_for_the_skew_of_a_clock) {
+    const auto later = bundle(replaced(kYaml, "expires:", "not_before: 2026-06-01T12:00:00Z\nexpires:"));
+    context.now = *parse_time("2026-06-01T11:54:59Z");
+    refused(later, Refusal::not_yet_valid,
+            "is valid from 2026-06-01T12:00:00Z on, and here it is 2026-06-01T11:54:59Z");
+    context.now += std::chrono::seconds(1);
+    const auto in_force = accepted(later);
+    BOOST_TEST((*in_force.policy.not_before == *parse_time("2026-06-01T12:00:00Z")));
+    context.now = *parse_time("2020-01-01T00:00:00Z");
+    refused(later, Refusal::not_yet_valid, "");
+    // What is in force stays, whatever the clock says.
+    context.keep_expired = true;
+    context.last_version = in_force.policy.version;
+    context.last_digest = in_force.digest;
+    BOOST_TEST(accepted(later).already_in_force);
+    const auto newer = replaced(kYaml, "version: 42", "version: 43\nnot_before: 2026-07-01T12:00:00Z");
+    refused(bundle(newer), Refusal::not_yet_valid, "");
+}
+
 BOOST_AUTO_TEST_CASE(refuses_under_an_expired_root) {
     context.now = root.expires = *parse_time("2026-12-01T00:00:00Z");
     refused(bundle(), Refusal::root_expired, "the root document of acme-berlin expired at 2026-12-01T00:00:00Z");

@@ -28,6 +28,11 @@ BOOST_AUTO_TEST_CASE(equal_policies_do_not_differ) {
                "no difference");
 }
 
+BOOST_AUTO_TEST_CASE(says_from_when_on) {
+    BOOST_TEST(words_of_edit("expires:", "not_before: 2026-06-01T12:00:00Z\nexpires:") ==
+               "validity from at once becomes 2026-06-01T12:00:00Z");
+}
+
 BOOST_AUTO_TEST_CASE(says_what_is_gained_and_lost) {
     BOOST_TEST(words_of_edit("udp/123]", "udp/124]") == "camera-1, thermostat-12:\n"
                                                         "  + may reach 192.0.2.123/32 at udp/124\n"

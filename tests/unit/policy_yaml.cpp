@@ -1,4 +1,5 @@
 // policy/yaml: what an author may write, and each refusal with its file, line and mend.
+#include "policy/payload.hpp"
 #include "policy/warnings.hpp"
 #include "tests/unit/policy_fixture.hpp"
 
@@ -24,6 +25,7 @@ BOOST_AUTO_TEST_CASE(reads_a_policy_with_the_lines_it_came_from) {
     const Policy policy = read_ok();
     BOOST_TEST(policy.title() == "acme-berlin version 42");
     BOOST_TEST(format_time(policy.expires) == "2027-01-01T00:00:00Z");
+    BOOST_TEST(!policy.not_before.has_value());
     BOOST_TEST(policy.is_for_gateway("gw-1"));
     BOOST_TEST(!policy.is_for_gateway("other"));
     BOOST_REQUIRE(policy.services.size() == 2U);
@@ -131,6 +133,18 @@ BOOST_AUTO_TEST_CASE(refuses_wrong_types) {
     CHECK_REFUSED(read(edit("{ allow: [time] }", "[time]")), "policy.yaml:10: groups.cameras: expected a map");
     CHECK_REFUSED(read(edit("2027-01-01T00:00:00Z", "2027-01-01")),
                   "policy.yaml:3: expires: \"2027-01-01\" is not a time in UTC");
+    CHECK_REFUSED(read(edit("expires:", "not_before: tomorrow\nexpires:")), "policy.yaml:3: not_before: \"tomorrow\"");
+    CHECK_REFUSED(read(edit("expires:", "not_before: 2027-01-01T00:00:00Z\nexpires:")),
+                  "policy.yaml:3: not_before: 2027-01-01T00:00:00Z is not before it expires");
+}
+
+BOOST_AUTO_TEST_CASE(not_before_goes_into_the_payload_and_back) {
+    const auto policy = read(edit("expires:", "not_before: 2026-06-01T12:00:00Z\nexpires:"));
+    BOOST_REQUIRE(policy);
+    const auto again = from_payload(to_payload(*policy));
+    BOOST_REQUIRE(again);
+    BOOST_TEST((*again == *policy));
+    BOOST_TEST(format_time(*again->not_before) == "2026-06-01T12:00:00Z");
 }
 
 BOOST_AUTO_TEST_CASE(refuses_missing_keys) {
