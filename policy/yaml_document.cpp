@@ -88,6 +88,16 @@ private:
     YAML::Mark last_;
 };
 
+// line: from 1.
+bool is_indented_with_tab(const std::string& text, int line) {
+    std::istringstream lines(text);
+    std::string one;
+    while (line-- > 0)
+        std::getline(lines, one);
+    const auto end = std::min(one.find_first_not_of(" \t"), one.size());
+    return one.substr(0, end).find('\t') != std::string::npos;
+}
+
 } // namespace
 
 Result<Document> parse_yaml(const std::string& text, std::string_view path) {
@@ -108,7 +118,8 @@ Result<Document> parse_yaml(const std::string& text, std::string_view path) {
             return fail(prefix + "1: holds more than one YAML document; use one file for each");
     } catch (const YAML::Exception& error) {
         const auto line = error.mark.line < 0 ? 1 : error.mark.line + 1;
-        return fail(prefix + std::to_string(line) + ": is not YAML: " + error.msg);
+        return fail(prefix + std::to_string(line) + ": is not YAML: " + error.msg +
+                    (is_indented_with_tab(text, line) ? " (the line is indented with a tab; YAML wants spaces)" : ""));
     }
     return handler.builder.take();
 }

@@ -147,6 +147,11 @@ BOOST_AUTO_TEST_CASE(not_before_goes_into_the_payload_and_back) {
     BOOST_TEST(format_time(*again->not_before) == "2026-06-01T12:00:00Z");
 }
 
+BOOST_AUTO_TEST_CASE(a_tab_is_named) {
+    CHECK_REFUSED(read(edit("  telemetry:", "\ttelemetry:")),
+                  "policy.yaml:6: is not YAML: ", "indented with a tab; YAML wants spaces");
+}
+
 BOOST_AUTO_TEST_CASE(refuses_missing_keys) {
     CHECK_REFUSED(read(edit("version: 42\n", "")),
                   "policy.yaml:1: the key \"version\" is missing; add a line such as version: 1");
