@@ -47,6 +47,14 @@ void add_pieces(const std::vector<Right>& lost, const std::vector<Right>& after,
             gained.push_back(right);
 }
 
+// A right that a deny takes back is none, and the deny says so itself.
+void leave_out_denied(std::vector<Right>& rights, const std::vector<Right>& beside) {
+    std::erase_if(rights, [&](const Right& right) {
+        return right.allow &&
+               std::ranges::any_of(beside, [&](const Right& one) { return !one.allow && one.covers(right); });
+    });
+}
+
 std::string undone(const Right& right) {
     const std::string text = right.str();
     return right.allow ? "may no longer" + text.substr(std::string_view("may").size())
@@ -78,9 +86,12 @@ Change compare_groups(const Policy& before, const Groups* was, const Policy& aft
     Change out;
     const auto had = was != nullptr ? rights_of(before, *was) : std::vector<Right>();
     const auto has = rights_of(after, is);
-    const auto lost = missing(had, has);
+    auto lost = missing(had, has);
     auto gained = missing(has, had);
     add_pieces(lost, has, gained);
+    leave_out_denied(gained, has);
+    leave_out_denied(lost, had);
+    leave_out_denied(lost, has);
     for (const Right& right : gained)
         add_once(right.allow ? out.gains : out.losses, right.str());
     for (const Right& right : lost)

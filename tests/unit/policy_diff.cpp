@@ -28,6 +28,17 @@ BOOST_AUTO_TEST_CASE(equal_policies_do_not_differ) {
                "no difference");
 }
 
+BOOST_AUTO_TEST_CASE(a_right_that_a_deny_takes_back_is_not_told_as_one) {
+    const auto wide = replaced(kYaml, "groups:\n", "  wide: { to: [192.0.2.0/24], ports: [udp] }\ngroups:\n");
+    const auto cameras = [&](const char* rights) { return replaced(wide, "{ allow: [time] }", rights); };
+    const auto allowed = cameras("{ allow: [time] }"), denied = cameras("{ allow: [time], deny: [wide] }");
+    BOOST_TEST(words(allowed, denied) == "camera-1:\n"
+                                         "  - must not reach 192.0.2.0/24 at udp");
+    BOOST_TEST(words(cameras("{ allow: [], deny: [wide] }"), denied) == "no difference");
+    BOOST_TEST(words(denied, allowed) == "camera-1:\n"
+                                         "  + is no longer denied: reach 192.0.2.0/24 at udp");
+}
+
 BOOST_AUTO_TEST_CASE(says_from_when_on) {
     BOOST_TEST(words_of_edit("expires:", "not_before: 2026-06-01T12:00:00Z\nexpires:") ==
                "validity from at once becomes 2026-06-01T12:00:00Z");
