@@ -41,7 +41,7 @@ std::vector<Finding> examine(const std::filesystem::path& file, const Result<nlo
         return report.findings();
     }
     check_hooks(*config, *network, status, report);
-    check_layers(*config, report);
+    check_layers(*config, *network, report);
     check_foreign(*config, *network, report);
     check_offloads(*config, *network, report);
     return report.findings();

@@ -23,7 +23,8 @@ void check_files(const core::Config& config, Report& report); // certificates an
 void check_agent(const Result<nlohmann::json>& status, Report& report);
 void check_hooks(const core::Config& config, const core::NetworkView& network, const Result<nlohmann::json>& status,
                  Report& report);
-void check_layers(const core::Config& config, Report& report); // forwarding, rules, routes, XFRM
+// Forwarding, addresses, rules, routes, XFRM.
+void check_layers(const core::Config& config, const core::NetworkView& network, Report& report);
 void check_foreign(const core::Config& config, const core::NetworkView& network, Report& report);
 void check_offloads(const core::Config& config, const core::NetworkView& network, Report& report);
 

@@ -2,10 +2,12 @@
 #include "agent/datapath/programs.hpp"
 #include "agent/doctor/doctor.hpp"
 #include "agent/doctor/hook_programs.hpp"
+#include "agent/net/links.hpp"
 #include "agent/net/sysctl.hpp"
 #include "agent/net/xfrm.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <linux/if.h>
 #include <sys/socket.h>
 
@@ -54,6 +56,38 @@ void check_forwarding(const core::Config& config, Report& report) {
     expect("net/ipv4/conf/all/mc_forwarding", "0", "a multicast router runs, past the device table", "stop it");
     if (all)
         report.ok("forwarding", "on for the LAN, IPsec policies apply");
+}
+
+bool is_link_local(const IpAddress& address) {
+    const auto bytes = address.mapped();
+    return address.family == AF_INET6 && bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+}
+
+// A kernel solicits no IPv6 neighbour from an interface without a link-local address: devices are heard, and get no
+// answer. It is lost where IPv6 was switched off and on, the addresses flushed, or a port taken out of a bridge.
+void check_addresses(const core::Config& config, const core::NetworkView& network, Report& report) {
+    const auto addresses = net::list_addresses();
+    if (!addresses)
+        return report.wrong("addresses", addresses.error().message(), "run as root");
+    bool all = true;
+    for (const auto& name : config.lan) {
+        const auto* link = network.find(name);
+        if (link == nullptr)
+            continue;
+        const auto has = [&](auto wanted) {
+            return std::ranges::any_of(*addresses, [&](const net::Address& one) {
+                return one.ifindex == link->index && one.address.family == AF_INET6 && one.usable() &&
+                       wanted(one.address);
+            });
+        };
+        if (has(std::not_fn(is_link_local)) && !has(is_link_local)) {
+            all = false;
+            report.wrong("addresses", name + " has IPv6 addresses but no link-local one: no IPv6 device can be reached",
+                         "ip -6 addr add fe80::1/64 dev " + name + " scope link");
+        }
+    }
+    if (all)
+        report.ok("addresses", "no LAN with IPv6 is without a link-local one");
 }
 
 void check_rules(const core::Config& config, Report& report) {
@@ -139,8 +173,9 @@ void check_hooks(const core::Config& config, const core::NetworkView& network, c
     }
 }
 
-void check_layers(const core::Config& config, Report& report) {
+void check_layers(const core::Config& config, const core::NetworkView& network, Report& report) {
     check_forwarding(config, report);
+    check_addresses(config, network, report);
     check_rules(config, report);
     check_routes(config, report);
     check_xfrm(config, report);

@@ -69,7 +69,7 @@ def healthy(desk: Desk) -> None:
     desk.passes()
     _nothing_wrong(desk)
     checks = {one["check"] for one in _findings(desk) if one["verdict"] == "ok"}
-    missing = {"agent", "gate", "kernel", "configuration", "certificates", "hooks", "forwarding", "rules", "routes", "xfrm", "tunnels", "policy",
+    missing = {"agent", "gate", "kernel", "configuration", "certificates", "hooks", "forwarding", "addresses", "rules", "routes", "xfrm", "tunnels", "policy",
                "marks", "disk", "offloads", "foreign tc"} - checks
     must(not missing, f"not looked at: {missing}")
     said = _doctor(desk)
@@ -86,6 +86,22 @@ def agent_dead(desk: Desk) -> None:
         _finds(desk, "wrong", "agent", "penstockd is not running")
         good = {one["check"] for one in _findings(desk) if one["verdict"] == "ok"}
         must({"hooks", "rules", "routes", "xfrm", "certificates"} <= good, f"only {good} are ok")
+
+
+def lan_without_link_local(desk: Desk) -> None:
+    """IPv6 that nobody answers: no ping says why."""
+    desk.running()
+    name = desk.agent.namespace.name
+    kept = [line.split()[3] for line in run(["ip", "-n", name, "-6", "-o", "addr", "show", "dev", "lan0", "scope", "link"]).stdout.splitlines()]
+    must(kept, "lan0 has none to begin with")
+    try:
+        for address in kept:
+            run(["ip", "-n", name, "addr", "del", address, "dev", "lan0"])
+        _finds(desk, "wrong", "addresses", "lan0", "no link-local")
+    finally:
+        for address in kept:
+            run(["ip", "-n", name, "addr", "add", address, "dev", "lan0", "scope", "link"], check=False)
+    _nothing_wrong(desk)
 
 
 def program_detached(desk: Desk) -> None:
@@ -228,6 +244,6 @@ def another_network_namespace(desk: Desk) -> None:
 
 
 CASES: dict[str, Case] = {f"doctor_{case.__name__}": case for case in (
-    healthy, agent_dead, program_detached, tun_of_somebody_else, rule_deleted, rule_before_ours, table_flushed, xfrm_opened, policies_passed_by,
+    healthy, agent_dead, lan_without_link_local, program_detached, tun_of_somebody_else, rule_deleted, rule_before_ours, table_flushed, xfrm_opened, policies_passed_by,
     mark_clash, flowtable, foreign_filter, tunnel_down, certificate_about_to_expire, no_configuration,
     another_network_namespace)}
