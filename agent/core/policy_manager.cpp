@@ -161,7 +161,7 @@ void PolicyManager::add_learnt(policy::CompiledPolicy& compiled, const std::vect
 Status PolicyManager::stage(Candidate& candidate) {
     auto ok = store_.stage(candidate.tables);
     if (ok)
-        candidate.tables.blocks = {}; // the kernel has them now
+        std::vector<datapath::Block>().swap(candidate.tables.blocks); // the kernel has them now
     if (ok || learnt_.empty())
         return ok;
     auto tables = candidate.tables;
@@ -172,7 +172,7 @@ Status PolicyManager::stage(Candidate& candidate) {
         return ok;
     learnt_.forget_all();
     candidate.forgot_learnt = true;
-    tables.blocks = {};
+    std::vector<datapath::Block>().swap(tables.blocks);
     candidate.tables = std::move(tables);
     return {};
 }
@@ -219,8 +219,19 @@ Status PolicyManager::keep(const std::string& bundle, const policy::VerifiedPoli
                            {{kLastPolicy, {{"version", verified.policy.version}, {"digest", verified.digest}}}}});
 }
 
+// Reading a policy takes many times what is kept of it. Given back by the worker, and with it the policy before: who
+// frees or trims waits for the other.
+void PolicyManager::replace_in_force(std::shared_ptr<const Candidate> candidate) {
+    worker_.post(
+        [old = std::exchange(in_force_, std::move(candidate))]() mutable {
+            old.reset();
+            malloc_trim(0);
+        },
+        [] {});
+}
+
 void PolicyManager::take(std::shared_ptr<Candidate> candidate, std::optional<uid_t> pushed_by) {
-    in_force_ = std::move(candidate);
+    replace_in_force(std::move(candidate));
     know_slots();
     say_forgotten(*in_force_);
     std::set<MacAddress> learning;
@@ -328,7 +339,6 @@ void PolicyManager::push(std::string bundle, bool dry_run, uid_t by, std::functi
             job->status = put_in_force(**job->result, &job->bundle);
     };
     worker_.post(work, [this, job] { pushed(*job); });
-    worker_.post([] { malloc_trim(0); }, [] {}); // reading a policy takes many times what is kept of it
 }
 
 // A policy goes on under the root that it was accepted under; only the next start asks for the new one's signatures.
@@ -526,7 +536,7 @@ void PolicyManager::compile_again(const std::string& in_tables, If_impossible th
         switching_ = false;
         compile_after_ = std::chrono::steady_clock::now() + 10 * job->took;
         if (job->done) {
-            in_force_ = job->candidate;
+            replace_in_force(job->candidate);
             know_slots();
             say_forgotten(*in_force_);
             if (comes_back)

@@ -103,6 +103,7 @@ private:
     void root_pushed(const Push& push);
     void say_refused(const Push& push, const policy::Refused& refused);
     void take(std::shared_ptr<Candidate> candidate, std::optional<uid_t> pushed_by);
+    void replace_in_force(std::shared_ptr<const Candidate> candidate);
     void know_slots();
     enum class If_impossible { lock, keep };
     void compile_again(const std::string& in_tables, If_impossible then);
