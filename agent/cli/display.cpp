@@ -147,6 +147,9 @@ std::string show_status(const Json& status) {
     out += root_line(status.value("root", Json::object()));
     out += state_line(status.value("state", Json::object()));
     out += labelled("devices", text_of(status, "devices"));
+    if (const auto at_least = text_of(status, "time_at_least", ""); !at_least.empty())
+        out += labelled("clock", paint("BEHIND", Tone::bad) + ": it has shown " + human_time(at_least) +
+                                     " before, by which expiry is judged; set it");
     return out + drop_lines(status.value("drops", Json::object()), status.value("drop_reasons", Json::object()));
 }
 

@@ -54,7 +54,7 @@ struct PolicyManager::Push {
 PolicyManager::PolicyManager(const Config& config, Worker& worker, EventLog& events, datapath::PolicyStore& store,
                              const datapath::Counters& counters, store::SealedFolder& folder)
     : config_(config), worker_(worker), events_(events), store_(store), counters_(counters), folder_(folder),
-      roots_(config, folder) {}
+      roots_(config, folder), time_(folder) {}
 
 // Only a ledger that says so means "none yet". Anything else would forget, in silence, what must not be rolled back.
 Result<PolicyManager::Last> PolicyManager::read_last() const {
@@ -77,7 +77,7 @@ PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool ke
                                    {.gateway = config_.gateway,
                                     .last_version = last->version,
                                     .last_digest = last->digest,
-                                    .now = policy::now(),
+                                    .now = time_.now(),
                                     .keep_expired = keep_expired});
     if (!verified)
         return tl::unexpected(verified.error());
@@ -284,8 +284,9 @@ void PolicyManager::remember(std::uint64_t version, const std::string& digest) {
 }
 
 Status PolicyManager::load_stored() {
-    if (auto ok = roots_.remember(); !ok)
-        events_.add(log::Level::warning, "state_problem", {{"why", ok.error().message()}});
+    for (const auto& ok : {time_.load(), roots_.remember()})
+        if (!ok)
+            events_.add(log::Level::warning, "state_problem", {{"why", ok.error().message()}});
     std::map<std::uint32_t, MacAddress> owners;
     for (const auto& [mac, slot] : counters_.owners(config_.device_capacity)) {
         slots_[mac] = slot;
@@ -310,7 +311,7 @@ Status PolicyManager::load_stored() {
     if (!candidate)
         return refuse_stored(std::string(policy::refusal_name(candidate.error().refusal)), candidate.error().message);
     // Of one that expired, not a packet passes under "lockdown": its tables are not filled first.
-    locked_ = config_.lock_on_expiry && policy::now() >= (*candidate)->verified->policy.expires;
+    locked_ = config_.lock_on_expiry && time_.now() >= (*candidate)->verified->policy.expires;
     if (locked_) {
         if (auto ok = store_.lock(); !ok)
             return ok;
@@ -343,7 +344,7 @@ void PolicyManager::push(std::string bundle, bool dry_run, uid_t by, std::functi
 
 // A policy goes on under the root that it was accepted under; only the next start asks for the new one's signatures.
 void PolicyManager::take_root(Push& push) const {
-    push.root = roots_.take(push.bundle, policy::now(), push.dry_run);
+    push.root = roots_.take(push.bundle, time_.now(), push.dry_run);
     if (!*push.root || push.dry_run)
         return;
     const auto stored = folder_.read(kPolicyBundle, policy::kMaxEnvelopeBytes.value);
@@ -404,10 +405,34 @@ void PolicyManager::pushed(const Push& push) {
     push.done({{}, "", title + " is in force"});
 }
 
+void PolicyManager::look_at_clock() {
+    const auto shown = time_.behind();
+    if (shown && !clock_told_)
+        events_.add(log::Level::warning, "clock_behind",
+                    {{"clock", policy::format_time(*shown)},
+                     {"at_least", policy::format_time(time_.now())},
+                     {"effect", "what expires is judged by the later time"},
+                     {"mend", "set the clock, or have NTP do it; if it is right, it was ahead before: bundles must be "
+                              "valid for longer"}});
+    clock_told_ = shown.has_value();
+    const auto time = time_.look(in_force_->verified->policy.expires);
+    const auto now = std::chrono::steady_clock::now();
+    if (!time || now < keep_time_after_)
+        return;
+    keep_time_after_ = now + std::chrono::minutes(1); // a disk that is full is asked again
+    auto done = std::make_shared<Status>();
+    worker_.post([this, done, time] { *done = time_.keep(*time); },
+                 [this, done] {
+                     if (!*done)
+                         events_.add(log::Level::warning, "state_problem", {{"why", done->error().message()}});
+                 });
+}
+
 void PolicyManager::check_expiry() {
     if (!in_force_)
         return;
-    if (policy::now() < in_force_->verified->policy.expires) {
+    look_at_clock();
+    if (time_.now() < in_force_->verified->policy.expires) {
         come_back(); // the clock was wrong for a while
         return;
     }

@@ -9,6 +9,7 @@
 #include "agent/core/root_store.hpp"
 #include "agent/core/schedule.hpp"
 #include "agent/core/to_tables.hpp"
+#include "agent/core/trusted_time.hpp"
 #include "agent/datapath/counters.hpp"
 #include "agent/datapath/policy_store.hpp"
 #include "policy/bundle/verify.hpp"
@@ -40,7 +41,7 @@ public:
     // A bundle, or root documents (root_chain.hpp). by: the user who pushes.
     void push(std::string bundle, bool dry_run, uid_t by, std::function<void(PushAnswer)> done);
 
-    // Looks at the clock: says once, and locks if so configured, when the policy has expired.
+    // Looks at the clock: says once, and locks if so configured, when the policy has expired. Keeps the time.
     void check_expiry();
     // Looks at the clock and the interfaces: compiles again when a window of a group has opened or closed, the clock
     // went back, or the LAN that a device is bound to is another interface now.
@@ -56,6 +57,7 @@ public:
     [[nodiscard]] const policy::Policy* policy() const { return in_force_ ? &in_force_->verified->policy : nullptr; }
     // The policy with the addresses that devices learnt in it, as if it listed them. Call it if there is one.
     [[nodiscard]] std::shared_ptr<const policy::Policy> policy_with_learnt() const;
+    [[nodiscard]] const TrustedTime& time() const { return time_; }
     [[nodiscard]] bool expired() const { return expired_; }
     [[nodiscard]] bool locked() const { return locked_; }
     [[nodiscard]] const std::string& digest() const { return in_force_->verified->digest; }
@@ -112,6 +114,7 @@ private:
     void say_forgotten(const Candidate& candidate);
     [[nodiscard]] Result<std::vector<net::Address>> lan_addresses() const;
     void come_back();
+    void look_at_clock();
     Status refuse_stored(const std::string& name, const std::string& why);
 
     const Config& config_;
@@ -121,6 +124,7 @@ private:
     const datapath::Counters& counters_;
     store::SealedFolder& folder_;
     RootStore roots_;
+    TrustedTime time_;
     std::string digest_in_tables_;              // worker: of the policy that store_ holds; empty: none, or locked
     std::map<MacAddress, std::uint32_t> slots_; // worker: who has which slot of the counters
     LearntAddresses learnt_;
@@ -133,6 +137,8 @@ private:
     bool locked_ = false;
     bool locking_ = false;
     bool switching_ = false;
+    bool clock_told_ = false; // that it is behind
+    std::chrono::steady_clock::time_point keep_time_after_;
 };
 
 } // namespace penstock::core

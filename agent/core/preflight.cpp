@@ -5,6 +5,7 @@
 #include "agent/core/ike_supervisor.hpp"
 #include "agent/core/root_store.hpp"
 #include "agent/core/routing.hpp"
+#include "agent/core/trusted_time.hpp"
 #include "policy/limits.hpp"
 
 #include <algorithm>
@@ -19,13 +20,15 @@ void check_root(const Config& config, Preflight& out) {
     const auto checked = state.check();
     if (!checked && !elsewhere)
         out.wrong.push_back("[storage] key: " + checked.error().message());
+    TrustedTime time(state);
+    (void)time.load(); // a ledger that cannot be read is told below
     const auto root = RootStore(config, state).load();
     if (!root && root.error().code() == ENOKEY && elsewhere)
         out.warnings.push_back("[policy] root: a newer one that was pushed was not looked at: the storage key is in "
                                "systemd's credential store, which opens it for penstockd.service alone");
     else if (!root && (root.error().code() != ENOKEY || checked)) // else it was said
         out.wrong.push_back("[policy] root: " + root.error().message());
-    else if (root && policy::now() > root->expires)
+    else if (root && time.now() >= root->expires)
         out.wrong.push_back("[policy] root: version " + std::to_string(root->version) + " expired at " +
                             policy::format_time(root->expires) + "; no bundle is accepted until a newer root is there");
 }

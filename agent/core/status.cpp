@@ -130,7 +130,7 @@ nlohmann::json Agent::root_status() const {
         return {{"trouble", root.error().message()}};
     return {{"version", root->version},
             {"expires", policy::format_time(root->expires)},
-            {"expired", policy::now() >= root->expires}};
+            {"expired", policies_->time().now() >= root->expires}};
 }
 
 nlohmann::json Agent::state_status() const {
@@ -176,6 +176,8 @@ nlohmann::json Agent::status() const {
             {"gateway", config_.gateway},
             {"version", PENSTOCK_VERSION},
             {"time", utc_now()},
+            {"time_at_least", policies_->time().behind() ? nlohmann::json(policy::format_time(policies_->time().now()))
+                                                         : nlohmann::json()},
             {"uptime_s", seconds(Clock::now() - started_)},
             {"pid", getpid()},
             {"netns", own_netns().value_or(0)},

@@ -194,6 +194,11 @@ def clock_ten_years_behind(desk: Desk) -> None:
     desk.running()
     with _clock(desk, -10 * YEAR):
         desk.log_says("configuration_problem", "gateway.pem is not valid before", "set the clock if it is wrong")
+        desk.log_says("clock_behind", "set the clock")
+        must(desk.agent.json("status")["time_at_least"] > "2026", "it believes the clock")
+        says(desk.penstock("status").out, "BEHIND")
+        said = desk.agent.push(desk.lab.bundles.expired())  # in the year of this clock it would not have been
+        must(not said.accepted and "expired" in said.reason, f"what has expired was taken: {said}")
         must(desk.agent.json("status")["gate"]["state"] == "closed", "the gate is not closed")
         must(desk.agent.json("status")["policy"], "the policy in force is lost")
     desk.mend()
