@@ -89,9 +89,14 @@ __weak __noinline int fragment_find(__u32 slot, const struct fragment_key* k, __
                   : fragment_find4(slot, k, fragment_meta(k, generation, now));
 }
 
-/* Which place: one that is empty or waited too long, else by the packet's number. */
+/* Which place: one that is empty or waited too long, else by the packet's number, but never its sibling's. */
 INLINE int fragment_is_free(__u64 meta, __u32 now) {
     return !(meta >> PENSTOCK_FRAGMENT_SET & 1) || ((now - FRAGMENT_FIELD(meta, SEEN, 12)) & 0xfff) > FRAGMENT_WAIT;
+}
+
+/* The same packet, seen in its other direction: a device that speaks to itself by way of the gateway. */
+INLINE int fragment_is_sibling(__u64 meta, __u64 other) {
+    return ((meta ^ other) & FRAGMENT_SAME) == 1ULL << PENSTOCK_FRAGMENT_IN;
 }
 
 __weak __noinline int fragment_insert(__u32 slot, const struct fragment_key* k, __u32 generation, __u32 now) {
@@ -101,7 +106,8 @@ __weak __noinline int fragment_insert(__u32 slot, const struct fragment_key* k, 
     if (!k)
         return 0;
     meta = fragment_meta(k, generation, now);
-    place = (k->id ^ k->id >> 8 ^ k->in * 2u) & (PENSTOCK_FRAGMENTS - 1);
+    place = k->id ^ k->id >> 16; /* IPv6: what counts up is the last byte on the wire */
+    place = (place ^ place >> 8 ^ k->in * 2u) & (PENSTOCK_FRAGMENTS - 1);
     if (!k->six) {
         struct penstock_device_state* state = bpf_map_lookup_elem(&device_state, &slot);
         struct penstock_fragment4* f;
@@ -112,6 +118,8 @@ __weak __noinline int fragment_insert(__u32 slot, const struct fragment_key* k, 
             if (fragment_is_free(state->fragment[i].meta, now))
                 place = i;
         f = &state->fragment[place & (PENSTOCK_FRAGMENTS - 1)];
+        if (!fragment_is_free(f->meta, now) && fragment_is_sibling(f->meta, meta))
+            f = &state->fragment[(place ^ 1) & (PENSTOCK_FRAGMENTS - 1)];
         __sync_lock_test_and_set(&f->meta, 0);
         *(volatile __u64*)f = ((const __u32*)&k->remote)[3] | (__u64)((const __u32*)&k->local)[3] << 32;
         __sync_lock_test_and_set(&f->meta, meta);
@@ -126,6 +134,8 @@ __weak __noinline int fragment_insert(__u32 slot, const struct fragment_key* k, 
             if (fragment_is_free(flows->fragment[i].meta, now))
                 place = i;
         f = &flows->fragment[place & (PENSTOCK_FRAGMENTS - 1)];
+        if (!fragment_is_free(f->meta, now) && f->id_be == k->id && fragment_is_sibling(f->meta, meta))
+            f = &flows->fragment[(place ^ 1) & (PENSTOCK_FRAGMENTS - 1)];
         __sync_fetch_and_add(&f->version, 1);
         __sync_lock_test_and_set(&f->meta, 0);
         f->remote = k->remote;

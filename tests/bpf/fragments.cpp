@@ -13,9 +13,10 @@ struct Pieces {
     bool in = false;
     std::uint16_t port = 5000;
     std::uint16_t id = 0x1234;
+    std::string cloud = six ? "2001:db8:203::10" : "203.0.113.10";
 
     [[nodiscard]] Packet ip(std::uint16_t offset, bool more) const {
-        const std::string device = six ? "fd20::12" : "10.20.0.12", cloud = six ? "2001:db8:203::10" : "203.0.113.10";
+        const std::string device = six ? "fd20::12" : "10.20.0.12";
         const std::string from = in ? cloud : device, to = in ? device : cloud;
         if (!six)
             return Ethernet{} / IPv4{.source = from,
@@ -34,12 +35,14 @@ struct Pieces {
     [[nodiscard]] std::string judge(const Packet& packet) const {
         return in ? gateway.to_device(packet) : gateway.from_device(packet);
     }
-    [[nodiscard]] std::string first(std::size_t data = 16) const {
-        return judge(ip(0, true) / (in ? Udp{port, 40000} : Udp{40000, port}) / Payload{Bytes(data, 0x42)});
+    [[nodiscard]] Packet first_frame(std::size_t data = 16) const {
+        return ip(0, true) / (in ? Udp{port, 40000} : Udp{40000, port}) / Payload{Bytes(data, 0x42)};
     }
-    [[nodiscard]] std::string later(std::uint16_t offset = 3) const {
-        return judge(ip(offset, false) / Payload{Bytes(16, 0x42)});
+    [[nodiscard]] Packet later_frame(std::uint16_t offset = 3) const {
+        return ip(offset, false) / Payload{Bytes(16, 0x42)};
     }
+    [[nodiscard]] std::string first(std::size_t data = 16) const { return judge(first_frame(data)); }
+    [[nodiscard]] std::string later(std::uint16_t offset = 3) const { return judge(later_frame(offset)); }
 };
 
 BOOST_AUTO_TEST_SUITE(fragments, *utf::precondition(can_run_bpf))
@@ -119,6 +122,26 @@ BOOST_AUTO_TEST_CASE(four_packets_at_a_time_are_kept_track_of) {
             BOOST_TEST(pieces.later() == "pass");
         }
     }
+}
+
+// Out and in are kept track of each by itself. Out takes the last place that is free, and in must not take it again.
+BOOST_AUTO_TEST_CASE(a_device_that_speaks_to_itself_by_way_of_the_gateway_does_not_evict_itself) {
+    const datapath::Rule to_itself{
+        .peer = datapath::Peer::device, .index = 1, .proto = 17, .port_low = 5000, .port_high = 5000};
+    for (const bool six : {false, true})
+        for (std::uint16_t id = 10; id < 18; id++) {
+            Gateway gateway;
+            const std::string cloud = six ? "2001:db8:203::10" : "203.0.113.10";
+            gateway.enforce_rules({to_itself, rule("udp", cloud + (six ? "/128" : "/32"), 5000, 5000)});
+            for (std::uint16_t other = 1; other <= 3; other++)
+                BOOST_TEST((Pieces{.gateway = gateway, .six = six, .id = other}.first()) == "pass");
+            const std::string itself = six ? "fd20::12" : "10.20.0.12";
+            const Pieces pieces{.gateway = gateway, .six = six, .id = id, .cloud = itself};
+            BOOST_TEST(pieces.first() == "pass");
+            BOOST_TEST(gateway.device_to_device(pieces.first_frame()) == "pass");
+            BOOST_TEST(pieces.later() == "pass");
+            BOOST_TEST(gateway.device_to_device(pieces.later_frame()) == "pass");
+        }
 }
 
 BOOST_AUTO_TEST_CASE(extension_headers_are_walked_to_a_bound) {
