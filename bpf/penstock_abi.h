@@ -430,6 +430,7 @@ enum penstock_hook {
     PENSTOCK_HOOK_LAN_EGRESS = 1,
     PENSTOCK_HOOK_UPLINK_EGRESS = 2,
     PENSTOCK_HOOK_UPLINK_INGRESS = 3,
+    PENSTOCK_HOOK_EARLY_DROP = 4,
 };
 
 struct penstock_drop_event {

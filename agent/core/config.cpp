@@ -230,6 +230,9 @@ Result<Config> Config::load(const std::filesystem::path& file) {
     gateway.refuse_unknown_keys();
     auto lan = section("lan");
     lan.read_list("interfaces", config.lan, kRequired);
+    lan.read_choice("early_drop", {{"auto", [&] { config.early_drop = EarlyDropMode::automatic; }},
+                                   {"on", [&] { config.early_drop = EarlyDropMode::on; }},
+                                   {"off", [&] { config.early_drop = EarlyDropMode::off; }}});
     lan.refuse_unknown_keys();
     auto uplink = section("uplink");
     uplink.read_list("interfaces", config.uplink, kRequired);

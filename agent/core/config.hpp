@@ -15,6 +15,8 @@
 
 namespace penstock::core {
 
+// Strangers dropped in the driver of a LAN interface (XDP). automatic: where it is a driver of hardware.
+enum class EarlyDropMode { automatic, on, off };
 enum class EspMode { automatic, kernel, user };
 
 struct TunnelConfig {
@@ -45,6 +47,7 @@ struct Config {
     std::filesystem::path file;
     std::string gateway;
     std::vector<std::string> lan, uplink; // interface names
+    EarlyDropMode early_drop = EarlyDropMode::automatic;
     bool host_egress_open = false;
     std::vector<Essential> essentials;
 

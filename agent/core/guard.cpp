@@ -285,10 +285,13 @@ Status Guard::release() {
         return ok;
     if (auto ok = witness_.detach(); !ok)
         return ok;
-    for (const auto& link : network_.links)
+    for (const auto& link : network_.links) {
+        if (auto ok = early_drop_.detach(link.index); !ok)
+            return ok;
         for (const auto hook : datapath::kHooks)
             if (auto ok = hooks_.detach(hook, link.index); !ok)
                 return ok;
+    }
     if (auto ok = remove_all(config_.table); !ok)
         return ok;
     return remove_base_policies();

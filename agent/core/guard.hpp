@@ -8,6 +8,7 @@
 #include "agent/core/repairs.hpp"
 #include "agent/core/routing.hpp"
 #include "agent/datapath/counters.hpp"
+#include "agent/datapath/early_drop.hpp"
 #include "agent/datapath/gate.hpp"
 #include "agent/datapath/hooks.hpp"
 #include "agent/datapath/policy_store.hpp"
@@ -17,6 +18,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -46,6 +48,7 @@ public:
         std::string name;
         std::string role; // lan, uplink, tunnel, other
         bool guarded;
+        std::string early_drop = {}; // of a LAN: "on", or why not
     };
     [[nodiscard]] const std::vector<Interface>& interfaces() const { return interfaces_; }
     [[nodiscard]] bool closed() const { return problem_.empty(); }
@@ -72,8 +75,9 @@ private:
           datapath::Programs programs, datapath::Hooks hooks, datapath::Gate gate, datapath::PolicyStore policies,
           datapath::Counters counters, datapath::Witness witness, datapath::Marks marks)
         : config_(config), events_(events), repairs_(repairs), folder_(folder), lock_(std::move(lock)),
-          programs_(std::move(programs)), hooks_(std::move(hooks)), gate_(std::move(gate)),
-          policies_(std::move(policies)), counters_(std::move(counters)), witness_(std::move(witness)), marks_(marks) {}
+          programs_(std::move(programs)), hooks_(std::move(hooks)), early_drop_(programs_, config.bpffs),
+          gate_(std::move(gate)), policies_(std::move(policies)), counters_(std::move(counters)),
+          witness_(std::move(witness)), marks_(marks) {}
 
     Status put_up(bool then_forward);
     Status put_up_layers();
@@ -95,6 +99,7 @@ private:
     // guard_links.cpp
     Status attach_all();
     Status guard_link(const net::Link& link, Interface& shown, Repairs::Look& look);
+    std::string keep_early_drop(const net::Link& link);
     Status keep_hook(const net::Link& link, datapath::Hook hook, Repairs::Look& look);
     [[nodiscard]] datapath::Hooks::State hook_state(datapath::Hook hook, int ifindex) const;
     Status keep_pins();
@@ -112,6 +117,8 @@ private:
     Fd lock_;                     // one guard a folder of pins
     datapath::Programs programs_;
     datapath::Hooks hooks_;
+    datapath::EarlyDrop early_drop_;
+    std::map<int, std::string> no_early_drop_; // by interface: why its driver was not asked again
     datapath::Gate gate_;
     datapath::PolicyStore policies_;
     datapath::Counters counters_;

@@ -99,6 +99,32 @@ Status Guard::keep_hook(const net::Link& link, Hook hook, Repairs::Look& look) {
     return {};
 }
 
+// "on", or why not. No layer of the gate: what goes wrong here is shown, and nothing waits for it. A driver that
+// refused is not asked again: some take the link down to find out.
+std::string Guard::keep_early_drop(const net::Link& link) {
+    // What rtnetlink gives a kind to (veth, bridge, bond, VLAN) is no hardware; a veth would even lose GSO by it.
+    const bool wanted = config_.early_drop == EarlyDropMode::on ||
+                        (config_.early_drop == EarlyDropMode::automatic && link.kind.empty());
+    if (!wanted) {
+        const auto gone = early_drop_.detach(link.index);
+        return !gone                                      ? gone.error().message()
+               : config_.early_drop == EarlyDropMode::off ? "off by the configuration"
+                                                          : "off: a " + link.kind + " gains nothing by it";
+    }
+    if (const auto refused = no_early_drop_.find(link.index); refused != no_early_drop_.end())
+        return refused->second;
+    if (early_drop_.attached(link.index))
+        return "on";
+    const auto attached = early_drop_.attach(link.index);
+    if (!attached) {
+        events_.add(log::Level::warning, "early_drop_refused",
+                    {{"interface", link.name}, {"why", attached.error().message()}});
+        return no_early_drop_[link.index] = attached.error().message();
+    }
+    events_.add(log::Level::info, "early_drop_attached", {{"interface", link.name}});
+    return "on";
+}
+
 // A port of a bridge that is a LAN: what is a device's is judged where the bridge hands it to the gateway.
 bool Guard::is_lan_port(const net::Link& link) const {
     const auto* master = network_.find(link.master);
@@ -116,6 +142,9 @@ Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look&
     else if (is_tunnel(link))
         role = PENSTOCK_LINK_TUNNEL;
     shown = {.name = link.name, .role = role_name(role), .guarded = role != PENSTOCK_LINK_TUNNEL};
+    if (role != PENSTOCK_LINK_LAN) // it may have been one
+        if (auto ok = early_drop_.detach(link.index); !ok)
+            return ok;
     if (is_lan_port(link)) {
         shown.role = "lan port";
         for (const auto hook : datapath::kHooks)
@@ -139,6 +168,8 @@ Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look&
             return ok;
     if (auto ok = gate_.set_link(link.index, role, l2.value_or(0)); !ok)
         return ok;
+    if (role == PENSTOCK_LINK_LAN)
+        shown.early_drop = keep_early_drop(link);
     if (is_lan(link.name) && role != PENSTOCK_LINK_LAN)
         return fail("is a LAN interface of the configuration, but not Ethernet; nothing passes it");
     if (is_uplink(link.name) && role != PENSTOCK_LINK_UPLINK)
@@ -173,6 +204,8 @@ Status Guard::attach_all() {
                 shown.push_back({.name = name, .role = list == &config_.lan ? "lan" : "uplink", .guarded = false});
     gate_.keep_links(guarded);
     hooks_.forget_absent(present);
+    std::erase_if(no_early_drop_,
+                  [&](const auto& one) { return std::ranges::find(present, one.first) == present.end(); });
     replace_programs_ = replace_programs_ && !first_problem;
     interfaces_ = std::move(shown);
     return first_problem;

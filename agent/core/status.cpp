@@ -25,11 +25,15 @@ std::uint64_t monotonic_ns() {
 
 nlohmann::json Agent::guard_status() const {
     nlohmann::json interfaces = nlohmann::json::array();
-    for (const auto& one : guard_->interfaces())
-        interfaces.push_back({{"name", one.name},
-                              {"role", one.role},
-                              {"guarded", one.guarded},
-                              {"present", if_nametoindex(one.name.c_str()) != 0}});
+    for (const auto& one : guard_->interfaces()) {
+        nlohmann::json shown = {{"name", one.name},
+                                {"role", one.role},
+                                {"guarded", one.guarded},
+                                {"present", if_nametoindex(one.name.c_str()) != 0}};
+        if (!one.early_drop.empty())
+            shown["early_drop"] = one.early_drop;
+        interfaces.push_back(std::move(shown));
+    }
     nlohmann::json repaired = nlohmann::json::object();
     for (std::size_t i = 0; i < static_cast<std::size_t>(Layer::count); i++)
         if (const auto layer = static_cast<Layer>(i); repairs_.count(layer) != 0)

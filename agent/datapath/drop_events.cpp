@@ -12,12 +12,17 @@
 namespace penstock::datapath {
 namespace {
 
+const char* event_hook(std::uint32_t hook) {
+    if (hook == PENSTOCK_HOOK_EARLY_DROP)
+        return kEarlyDrop;
+    return hook < std::size(kHooks) ? hook_name(kHooks[hook]) : "";
+}
+
 Drop read_event(const penstock_drop_event& event) {
     MacAddress mac;
     std::memcpy(mac.bytes.data(), event.mac, sizeof event.mac);
-    const bool known_hook = event.hook < std::size(kHooks);
     return {.reason = drop_name(event.reason),
-            .hook = known_hook ? hook_name(kHooks[event.hook]) : "",
+            .hook = event_hook(event.hook),
             .mac = mac,
             .source = from_abi(event.source),
             .destination = from_abi(event.destination),

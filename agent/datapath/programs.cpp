@@ -226,6 +226,8 @@ Status Programs::keep(bpf_object& object) {
     if (no_witness_.empty())
         if (auto ok = keep_program("witness", witness_); !ok)
             return ok;
+    if (auto ok = keep_program(kEarlyDrop, early_drop_); !ok)
+        return ok;
     for (const auto hook : kHooks)
         if (auto ok = keep_program(hook_name(hook), programs_[hook]); !ok)
             return ok;

@@ -19,6 +19,7 @@ enum class Hook { lan_ingress, lan_egress, uplink_egress, uplink_ingress }; // a
 inline constexpr Hook kHooks[] = {Hook::lan_ingress, Hook::lan_egress, Hook::uplink_egress, Hook::uplink_ingress};
 const char* hook_name(Hook hook);
 bool is_ingress(Hook hook);
+inline constexpr const char* kEarlyDrop = "early_drop"; // in XDP, before lan_ingress
 
 // Values of our bits of skb->mark, made from a mask of two adjacent bits.
 struct Marks {
@@ -42,6 +43,7 @@ public:
     static Result<Programs> load(const ProgramOptions& options);
 
     [[nodiscard]] int program_fd(Hook hook) const;
+    [[nodiscard]] int early_drop_fd() const { return early_drop_.get(); }
     [[nodiscard]] std::uint32_t flows_per_device() const { return flows_per_device_; }
     // A new fd of the witness program; why there is none where the kernel cannot run it (layer 5 is then absent).
     [[nodiscard]] Result<Fd> witness_fd() const;
@@ -58,6 +60,7 @@ private:
 
     std::filesystem::path map_folder_;
     std::map<Hook, Fd> programs_;
+    Fd early_drop_;
     Fd witness_;
     std::string no_witness_;
     std::map<std::string, Fd> maps_;

@@ -53,6 +53,7 @@ class Side:
             rules = NFTables(self.policy(), self.size.ipv6, flowtable=name == "nft_flowtable")
             makers: dict[str, Callable[[], Any]] = {
                 "plain": made.plain, "hooks": made.empty, "xdp_drop": made.drop, "penstock": made.penstock,
+                "penstock_xdp": lambda: made.penstock("--early-drop"),
                 "nft": lambda: made.nftables(rules.ruleset()), "nft_flowtable": lambda: made.nftables(rules.ruleset()),
                 "nft_netdev": lambda: made.nftables(rules.early()), "iptables": lambda: made.iptables(self.policy())}
             makers[name]()
@@ -128,7 +129,7 @@ def new_flow(side: Side) -> Iterator[Row]:
 
 
 def unknown_flood(side: Side) -> Iterator[Row]:
-    names = ["xdp_drop", "penstock", "nft_netdev", "nft"]
+    names = ["xdp_drop", "penstock_xdp", "penstock", "nft_netdev", "nft"]
     measured = side.rounds("traffic", names, "--strangers")
     passing(measured, names, (0, 0))
     yield from side.compare("unknown_flood", "xdp_drop", "nft_netdev", measured)

@@ -1,6 +1,7 @@
 #include "tests/bench/gateway.hpp"
 
 #include "agent/base/file.hpp"
+#include "agent/datapath/early_drop.hpp"
 #include "agent/datapath/gate.hpp"
 #include "agent/datapath/hooks.hpp"
 #include "tests/bench/attach.hpp"
@@ -79,6 +80,13 @@ Result<std::unique_ptr<Gateway>> Gateway::make(const std::filesystem::path& fold
     out->policies_ = std::make_unique<core::PolicyManager>(out->config_, *out->worker_, out->events_, *out->store_,
                                                            *out->counters_, *out->state_);
     return out;
+}
+
+Status Gateway::drop_early() {
+    const auto lan = ifindex_of("lan0");
+    if (!lan)
+        return tl::unexpected(lan.error());
+    return datapath::EarlyDrop(programs_, config_.bpffs).attach(*lan);
 }
 
 Status Gateway::guard(bool ipv6) {

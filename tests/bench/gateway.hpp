@@ -25,6 +25,8 @@ public:
                                                  std::uint32_t devices);
     // lan0, wan0 and tun0 with their programs; a tunnel that is up.
     Status guard(bool ipv6);
+    // Strangers on lan0 are dropped in the driver.
+    Status drop_early();
     // Verifies, parses, compiles, stores and switches to one policy after the other, each as after `penstock push`,
     // until `next` gives none. Once in the life of a gateway.
     using Next = std::function<std::optional<std::string>()>;

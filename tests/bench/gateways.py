@@ -118,10 +118,10 @@ class Gateway:
     def drop(self) -> None:
         self.bench("drop", inside=self.gateway)
 
-    def penstock(self) -> int:
+    def penstock(self, *options: str) -> int:
         """Bytes of the maps."""
         self.bpffs()
-        told = self.bench("install", "--folder", str(self.folder), *self.size.arguments(), inside=self.gateway)
+        told = self.bench("install", "--folder", str(self.folder), *self.size.arguments(), *options, inside=self.gateway)
         return int(json.loads(told)["map_bytes"])
 
     def nftables(self, rules: str) -> None:

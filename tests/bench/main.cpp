@@ -22,6 +22,7 @@ using namespace penstock::bench;
 struct Options {
     std::filesystem::path folder;
     Plan plan;
+    bool early_drop = false;
 };
 
 // lan0, wan0 and tun0 of a gateway as after `penstock push`; stays when this process ends.
@@ -38,6 +39,9 @@ Status install(const Options& options) {
         return tl::unexpected(gateway.error());
     if (auto ok = (*gateway)->guard(options.plan.size.ipv6); !ok)
         return ok;
+    if (options.early_drop)
+        if (auto ok = (*gateway)->drop_early(); !ok)
+            return ok;
     const auto once = [&, given = false]() mutable -> std::optional<std::string> {
         if (std::exchange(given, true))
             return std::nullopt;
@@ -165,6 +169,7 @@ int main(int argc, char** argv) {
     app.add_option("--encrypted", plan.encrypted);
     app.add_flag("--new-flows", plan.new_flows);
     app.add_flag("--strangers", plan.strangers);
+    app.add_flag("--early-drop", options.early_drop, "install: strangers are dropped in XDP");
     command("install", "a penstock gateway in this network namespace", install);
     command("empty", "empty programs on its hooks", attach_empty);
     command("drop", "XDP_DROP on lan0", attach_drop);

@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 from results import Row
 
 WIDTH, HEIGHT, LEFT, TOP = 400, 260, 60, 40
-COLOURS = {"plain": "#888888", "hooks": "#b8a04a", "penstock": "#0b6e4f", "nft": "#c1440e", "nft_flowtable": "#e08e5a", "iptables": "#7a3b8f",
+COLOURS = {"plain": "#888888", "hooks": "#b8a04a", "penstock": "#0b6e4f", "penstock_xdp": "#2f8f6f", "nft": "#c1440e", "nft_flowtable": "#e08e5a", "iptables": "#7a3b8f",
            "xdp_drop": "#888888", "nft_netdev": "#c1440e", "penstock_own": "#5bb98c", "nft_own": "#e9a17c"}
 PANELS: list[tuple[str, str, Callable[[Row], float]]] = [
     ("forward", "forward: million packets a CPU second", lambda row: 1e3 / median(row.samples)),

@@ -14,7 +14,7 @@ from lab import topology as net
 from lab.probe import ANSWERED, Target
 from lab.stage import READINGS4, READINGS6, VIDEO4, Stage
 from lab.system import Channel, Child, wait_until
-from lab.topology import BULB, CAMERA, THERMOSTAT, Device
+from lab.topology import BULB, CAMERA, INTRUDER, THERMOSTAT, Device
 
 PORT = 5000
 LAN_PEERS = {
@@ -117,12 +117,13 @@ def believed_on_one_lan_alone(stage: Stage) -> None:
 
 
 @contextmanager
-def _lan_interfaces(stage: Stage, *names: str) -> Iterator[None]:
-    """The agent anew with these LANs; afterwards with the lab's own again."""
+def _lans(stage: Stage, *names: str, **settings: str) -> Iterator[None]:
+    """The agent anew with these LANs and settings of theirs; afterwards with the lab's own again."""
     agent = stage.lab.agent
     configuration = agent.etc / "penstock.toml"
     before = configuration.read_text(encoding="utf-8")
-    configuration.write_text(before.replace('["lan0"]', json.dumps(names)), encoding="utf-8")
+    lines = [json.dumps(names), *(f"{key} = {json.dumps(value)}" for key, value in settings.items())]
+    configuration.write_text(before.replace('["lan0"]', "\n".join(lines)), encoding="utf-8")
     agent.stop()
     agent.start()
     try:
@@ -151,7 +152,7 @@ def two_lans(stage: Stage) -> None:
     gateway = stage.lab.topology.gateway
     gateway.ip(f"link add lan1 address {net.GATEWAY_LAN_MAC} type veth peer name lan1-far\nlink set lan1-far up\nlink set lan1 up")
     try:
-        with _lan_interfaces(stage, "lan0", "lan1"):
+        with _lans(stage, "lan0", "lan1"):
             _stays_closed_and_carries(stage)
     finally:
         gateway.ip("link del lan1")
@@ -164,7 +165,7 @@ def a_bridge_as_lan(stage: Stage) -> None:
     gateway.ip(f"link add br0 address {net.GATEWAY_LAN_MAC} type bridge\naddr flush dev lan0\nlink set lan0 master br0\nlink set br0 up\n"
                f"addr add {net.GATEWAY_LAN4}/24 dev br0\naddr add {net.GATEWAY_LAN6}/64 dev br0 nodad")
     try:
-        with _lan_interfaces(stage, "br0"):
+        with _lans(stage, "br0"):
             place = lab.watch()
             _stays_closed_and_carries(stage)
             roles = {one["name"]: one["role"] for one in lab.agent.json("status")["gate"]["interfaces"]}
@@ -178,9 +179,47 @@ def a_bridge_as_lan(stage: Stage) -> None:
         gateway.ip("link del br0", check=False)
 
 
+def _early_drop(stage: Stage) -> str:
+    interfaces = stage.lab.agent.json("status")["gate"]["interfaces"]
+    return str(next(one["early_drop"] for one in interfaces if one["name"] == "lan0"))
+
+
+def strangers_dropped_in_the_driver(stage: Stage) -> None:
+    """XDP where it is asked for: strangers end there, devices and forgers are judged as ever, and a release takes it away. A veth has it only
+    if told so, and one with somebody else's program not at all."""
+    stage.open()
+    lab, agent = stage.lab, stage.lab.agent
+    must("a veth gains nothing" in _early_drop(stage), _early_drop(stage))
+    with _lans(stage, "lan0", early_drop="on"):
+        stage.open()
+        must(_early_drop(stage) == "on", _early_drop(stage))
+        place = lab.watch()
+        for target in (READINGS4, READINGS6):
+            must(probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, 3 * lab.slowness).result == ANSWERED, f"{target}: no answer")
+            must(probe.ask(lab.topology.of(INTRUDER), target, lab.marker, stage.refusal).result != ANSWERED, f"{target}: a stranger is answered")
+        told = [json.loads(line) for line in agent.cli("events", "--json").stdout.splitlines()]
+        events = [event for event in told if event["event"] == "drop" and event.get("mac") == INTRUDER.mac]
+        must(any(event["hook"] == "early_drop" and event["reason"] == "unknown_device" for event in events), f"{events}")
+        must(not lab.since(place).clear, str(lab.since(place)))
+    gateway = lab.topology.gateway
+    gateway.ip(f"link add lan1 address {net.GATEWAY_LAN_MAC} type veth peer name lan1-far\nlink set lan1-far up\nlink set lan1 up")
+    try:
+        with _lans(stage, "lan0", "lan1", early_drop="on"):
+            must("xdp" in gateway.ip("link show lan1"), "not on the second LAN")
+        must("xdp" not in gateway.ip("link show lan1"), "a LAN no more, and the program is still there")
+    finally:
+        gateway.ip("link del lan1")
+    with _lans(stage, "lan0", early_drop="on"):
+        agent.cli("guard", "release", "--yes")
+        must("xdp" not in gateway.ip("link show lan0"), "released, and the program is still there")
+    with _lans(stage, "lan0", early_drop="off"):
+        must(_early_drop(stage) == "off by the configuration", _early_drop(stage))
+
+
 CASES: dict[str, Callable[[Stage], None]] = {
     "device_to_device": device_to_device,
     "believed_on_one_lan_alone": believed_on_one_lan_alone,
+    "strangers_dropped_in_the_driver": strangers_dropped_in_the_driver,
     "two_lans": two_lans,
     "a_bridge_as_lan": a_bridge_as_lan,
 }
