@@ -4,8 +4,7 @@
 
 #include "agent/base/ip.hpp"
 #include "agent/base/result.hpp"
-
-#include <toml++/toml.h>
+#include "agent/core/toml.hpp"
 
 #include <cstdint>
 #include <filesystem>

@@ -87,6 +87,13 @@ BOOST_AUTO_TEST_CASE(names_file_and_line_of_an_unknown_key) {
     BOOST_TEST(says(folder.error("remote_networks =", "remote_network ="), "did you mean \"remote_networks\"?"));
 }
 
+BOOST_AUTO_TEST_CASE(refuses_what_is_no_toml_in_words) {
+    const Folder folder;
+    const auto said = folder.error("[[tunnel]]", "[[)tunnel]]"); // toml++ asserts that no such thing comes
+    BOOST_TEST(says(said, "penstock.toml:11: "));
+    BOOST_TEST(says(said, "expected bare key"));
+}
+
 BOOST_AUTO_TEST_CASE(refuses_wrong_types_and_values) {
     const Folder folder;
     BOOST_TEST(says(folder.error("[\"lan0\"]", "\"lan0\""), "must be a list"));
