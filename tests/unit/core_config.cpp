@@ -92,6 +92,8 @@ BOOST_AUTO_TEST_CASE(refuses_what_is_no_toml_in_words) {
     const auto said = folder.error("[[tunnel]]", "[[)tunnel]]"); // toml++ asserts that no such thing comes
     BOOST_TEST(says(said, "penstock.toml:11: "));
     BOOST_TEST(says(said, "expected bare key"));
+    BOOST_TEST(says(folder.error("[[tunnel]]", "\u00e9 = 1\n[[tunnel]]"), "penstock.toml:11: "));
+    BOOST_TEST(says(folder.error("[[tunnel]]", "\ufe7f = 1\n[[tunnel]]"), "penstock.toml:11: "));
 }
 
 BOOST_AUTO_TEST_CASE(refuses_wrong_types_and_values) {
