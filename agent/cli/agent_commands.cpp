@@ -3,6 +3,7 @@
 #include "agent/base/file.hpp"
 #include "agent/cli/bundle_commands.hpp"
 #include "agent/cli/client.hpp"
+#include "agent/cli/command.hpp"
 #include "agent/cli/display.hpp"
 #include "agent/cli/event_summary.hpp"
 #include "agent/cli/format.hpp"
@@ -21,52 +22,13 @@ namespace penstock::cli {
 namespace {
 
 using Json = nlohmann::json;
-using Show = std::string (*)(const Json&);
 
 constexpr std::chrono::milliseconds kSummary{1000};
 // How long `tunnel up` and `tunnel rekey` wait for what they began.
 constexpr std::chrono::seconds kTunnelPatience{5};
 
-// What every command of this file has.
-struct Command {
-    const std::string& socket;
-    int& exit_code;
-    bool json = false;
-
-    void failed(const Error& error) const {
-        if (json)
-            std::cout << Json{{"ok", false}, {"error", error.message()}}.dump() << "\n";
-        else
-            std::cerr << "penstock: " << error.message() << "\n";
-        exit_code = kRefused;
-    }
-    void print(const Json& answer, Show show) const { std::cout << (json ? answer.dump(2) + "\n" : show(answer)); }
-
-    Result<Json> ask(const Json& request, std::string_view body = {}) const {
-        auto client = Client::connect(socket);
-        if (!client)
-            return tl::unexpected(client.error());
-        return client->ask(request, body);
-    }
-    void ask_and_print(const Json& request, Show show, std::string_view body = {}) const {
-        if (auto answer = ask(request, body))
-            print(*answer, show);
-        else
-            failed(answer.error());
-    }
-};
-
-std::string show_message(const Json& answer) { return answer.value("message", "done") + "\n"; }
 std::string show_gate_of(const Json& answer) { return show_gate(answer.value("gate", Json::object())); }
 std::string show_done(const Json&) { return "done\n"; }
-
-void examples(CLI::App* app, const std::string& lines) { app->footer("Examples:\n" + lines); }
-
-std::shared_ptr<Command> command(CLI::App* app, const std::string& socket, int& exit_code) {
-    auto out = std::make_shared<Command>(Command{socket, exit_code});
-    app->add_flag("--json", out->json, "answer in JSON");
-    return out;
-}
 
 void stream_events(const Command& command, bool follow) {
     auto client = Client::connect(command.socket);
@@ -171,24 +133,6 @@ void add_explain(CLI::App& app, const std::string& socket, int& exit_code) {
             run->print(*answer, show_explanation);
         else
             run->failed(answer.error());
-    });
-}
-
-void add_push(CLI::App& app, const std::string& socket, int& exit_code) {
-    auto* push = app.add_subcommand("push", "give the gateway a signed bundle");
-    auto file = std::make_shared<std::string>();
-    auto dry_run = std::make_shared<bool>(false);
-    auto run = command(push, socket, exit_code);
-    examples(push, "  penstock push --dry-run policy.bundle\n"
-                   "  penstock push policy.bundle\n"
-                   "  penstock push root-2.json");
-    push->add_option("FILE", *file, "signed bundle, or root document")->required();
-    push->add_flag("--dry-run", *dry_run, "verify only; change nothing");
-    push->callback([=] {
-        const auto bundle = read_bundle_file(*file);
-        if (!bundle)
-            return run->failed(bundle.error());
-        run->ask_and_print({{"op", "push"}, {"size", bundle->size()}, {"dry_run", *dry_run}}, show_message, *bundle);
     });
 }
 
@@ -359,7 +303,6 @@ void add_agent_commands(CLI::App& app, const std::string& socket, int& exit_code
 
     add_tunnel(app, socket, exit_code);
     add_explain(app, socket, exit_code);
-    add_push(app, socket, exit_code);
     add_guard(app, socket, exit_code);
 }
 

@@ -1,4 +1,4 @@
-// `penstock status|devices|tunnel|events|explain|push|guard`: what the agent is asked over its socket.
+// `penstock status|devices|tunnel|events|explain|guard`: what the agent is asked over its socket.
 #pragma once
 
 #include <CLI/CLI.hpp>

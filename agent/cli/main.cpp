@@ -4,6 +4,7 @@
 #include "agent/cli/bundle_commands.hpp"
 #include "agent/cli/doctor_command.hpp"
 #include "agent/cli/help_command.hpp"
+#include "agent/cli/push_command.hpp"
 #include "agent/cli/setup_command.hpp"
 #include "policy/text.hpp"
 
@@ -50,6 +51,7 @@ int main(int argc, char** argv) {
                "  penstock push policy.bundle\n"
                "Exit status: 0 done, 1 refused or failed, 2 wrong usage.");
     add_agent_commands(app, socket, exit_code);
+    add_push_command(app, socket, exit_code);
     add_audit_command(app, socket, exit_code);
     add_doctor_command(app, socket, exit_code);
     add_setup_command(app, exit_code);
