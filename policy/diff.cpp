@@ -215,9 +215,7 @@ Difference compare(const Policy& before, const Policy& after) {
     return out;
 }
 
-std::string in_words(const Difference& difference) {
-    if (difference.empty())
-        return "no difference";
+Lines in_lines(const Difference& difference) {
     Lines lines = difference.header;
     if (!difference.added.empty())
         lines.push_back("new: " + shortened(difference.added));
@@ -232,8 +230,14 @@ std::string in_words(const Difference& difference) {
         for (const auto& line : change.other)
             lines.push_back("  ~ " + line);
     }
+    return lines;
+}
+
+std::string in_words(const Difference& difference) {
+    if (difference.empty())
+        return "no difference";
     std::string out;
-    for (const auto& line : lines)
+    for (const auto& line : in_lines(difference))
         out += (out.empty() ? "" : "\n") + line;
     return out;
 }

@@ -26,6 +26,8 @@ struct Difference {
 Difference compare(const Policy& before, const Policy& after);
 
 // Lines for a person; long lists of devices are cut short with their number.
+std::vector<std::string> in_lines(const Difference& difference);
+// The same as one text; "no difference" if there is none.
 std::string in_words(const Difference& difference);
 
 } // namespace penstock::policy

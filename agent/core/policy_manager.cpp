@@ -30,19 +30,6 @@ tl::unexpected<Refused> unable(const Error& error) {
 
 } // namespace
 
-// One push, from the loop to the worker and back.
-struct PolicyManager::Push {
-    std::string bundle;
-    bool dry_run;
-    uid_t by;
-    std::function<void(PushAnswer)> done;
-    Verified result = tl::unexpected(Refused{});
-    bool unchanged = false;                                      // what is in the tables already
-    std::optional<tl::expected<RootStore::Taken, Refused>> root; // what was pushed was no bundle
-    std::string orphaned; // why the stored bundle would be refused under that root; empty: it would not
-    Status status;
-};
-
 PolicyManager::PolicyManager(const Config& config, Worker& worker, EventLog& events, datapath::PolicyStore& store,
                              const datapath::Counters& counters, store::SealedFolder& folder)
     : config_(config), worker_(worker), events_(events), store_(store), counters_(counters), folder_(folder),
@@ -65,18 +52,24 @@ PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool ke
     const auto last = read_last();
     if (!last)
         return unable(last.error());
-    auto verified = policy::verify(bundle, *root,
-                                   {.gateway = config_.gateway,
-                                    .last_version = last->version,
-                                    .last_digest = last->digest,
-                                    .now = time_.now(),
-                                    .keep_expired = keep_expired});
+    const policy::VerifyContext context{.gateway = config_.gateway,
+                                        .last_version = last->version,
+                                        .last_digest = last->digest,
+                                        .now = time_.now(),
+                                        .keep_expired = keep_expired};
+    auto candidate = std::make_shared<Candidate>();
+    auto content = policy::verify_signatures(bundle, *root, context);
+    if (!content)
+        return tl::unexpected(content.error());
+    candidate->times.done("verify");
+    auto verified = policy::verify_content(std::move(*content), *root, context);
     if (!verified)
         return tl::unexpected(verified.error());
-    auto candidate = std::make_shared<Candidate>();
+    candidate->times.done("parse");
     candidate->verified = std::make_shared<const policy::VerifiedPolicy>(std::move(*verified));
     if (auto ok = fill_tables(*candidate); !ok)
         return unable(ok.error());
+    candidate->times.done("compile");
     return candidate;
 }
 
@@ -178,14 +171,18 @@ void PolicyManager::say_forgotten(const Candidate& candidate) {
 Status PolicyManager::put_in_force(Candidate& candidate, const std::string* bundle_to_store) {
     if (auto ok = stage(candidate); !ok)
         return ok;
+    candidate.times.done("tables");
     if (bundle_to_store != nullptr)
         if (auto ok = keep(*bundle_to_store, *candidate.verified); !ok)
             return ok;
+    candidate.times.done("store");
     if (auto ok = assign_slots(candidate); !ok)
         return ok;
     if (auto ok = store_.commit(); !ok)
         return ok;
+    candidate.times.done("switch");
     digest_in_tables_ = candidate.verified->digest;
+    last_in_tables_ = candidate.verified;
     (void)store_.retire(); // what it could not do is done, or its error told, by the next stage()
     return {};
 }
@@ -308,6 +305,7 @@ Status PolicyManager::load_stored() {
         if (auto ok = store_.lock(); !ok)
             return ok;
         in_force_ = *candidate;
+        last_in_tables_ = in_force_->verified;
         know_slots();
     } else {
         if (auto ok = put_in_force(**candidate, nullptr); !ok)
@@ -316,85 +314,6 @@ Status PolicyManager::load_stored() {
     }
     check_expiry();
     return {};
-}
-
-void PolicyManager::push(std::string bundle, bool dry_run, uid_t by, std::function<void(PushAnswer)> done) {
-    auto job = std::make_shared<Push>(
-        Push{.bundle = std::move(bundle), .dry_run = dry_run, .by = by, .done = std::move(done)});
-    const auto work = [this, job] {
-        if (policy::is_root_chain(job->bundle))
-            return take_root(*job);
-        job->result = verify(job->bundle, false);
-        if (!job->result)
-            return;
-        job->unchanged = (*job->result)->verified->digest == digest_in_tables_;
-        if (!job->dry_run && !job->unchanged)
-            job->status = put_in_force(**job->result, &job->bundle);
-    };
-    worker_.post(work, [this, job] { pushed(*job); });
-}
-
-// A policy goes on under the root that it was accepted under; only the next start asks for the new one's signatures.
-void PolicyManager::take_root(Push& push) const {
-    push.root = roots_.take(push.bundle, time_.now(), push.dry_run);
-    if (!*push.root || push.dry_run)
-        return;
-    const auto stored = folder_.read(kPolicyBundle, policy::kMaxEnvelopeBytes.value);
-    if (!stored)
-        return;
-    if (const auto again = verify(*stored, true); !again)
-        push.orphaned = again.error().message;
-}
-
-void PolicyManager::root_pushed(const Push& push) {
-    if (!*push.root)
-        return say_refused(push, push.root->error());
-    const auto& taken = **push.root;
-    const auto title = "root of " + taken.root.fleet + " version " + std::to_string(taken.root.version);
-    if (push.dry_run)
-        return push.done({{}, "", title + " would be accepted"});
-    std::string message = title + " is in force, after version " + std::to_string(taken.before);
-    if (taken.already_in_force)
-        message = title + " is already in force";
-    else
-        events_.add(log::Level::info, "root_in_force",
-                    {{"fleet", taken.root.fleet},
-                     {"version", taken.root.version},
-                     {"before", taken.before},
-                     {"uid", push.by},
-                     {"expires", policy::format_time(taken.root.expires)}});
-    if (!push.orphaned.empty()) {
-        constexpr auto kMend = "push a bundle signed by its policy keys before the next restart";
-        events_.add(log::Level::error, "policy_without_root",
-                    {{"why", push.orphaned}, {"mend", kMend}, {"uid", push.by}});
-        message += "; the policy in force would be refused under it (" + push.orphaned + "): " + kMend;
-    }
-    push.done({{}, "", message});
-}
-
-void PolicyManager::say_refused(const Push& push, const Refused& refused) {
-    const auto name = std::string(policy::refusal_name(refused.refusal));
-    events_.add(log::Level::warning, "bundle_refused",
-                {{"refusal", name}, {"why", refused.message}, {"dry_run", push.dry_run}, {"uid", push.by}});
-    push.done({fail(refused.message), name, ""});
-}
-
-void PolicyManager::pushed(const Push& push) {
-    if (push.root)
-        return root_pushed(push);
-    if (!push.result)
-        return say_refused(push, push.result.error());
-    const auto title = (*push.result)->verified->policy.title();
-    if (push.unchanged)
-        return push.done({{}, "", title + " is already in force"});
-    if (push.dry_run)
-        return push.done({{}, "", title + " would be accepted"});
-    if (!push.status) {
-        events_.add(log::Level::error, "bundle_failed", {{"why", push.status.error().message()}, {"uid", push.by}});
-        return push.done({push.status, "", ""});
-    }
-    take(*push.result, push.by);
-    push.done({{}, "", title + " is in force"});
 }
 
 std::size_t PolicyManager::device_count() const { return in_force_ ? policy()->devices.size() : 0; }

@@ -8,6 +8,7 @@
 #include "agent/core/learnt_addresses.hpp"
 #include "agent/core/root_store.hpp"
 #include "agent/core/schedule.hpp"
+#include "agent/core/step_times.hpp"
 #include "agent/core/to_tables.hpp"
 #include "agent/core/trusted_time.hpp"
 #include "agent/datapath/counters.hpp"
@@ -37,6 +38,11 @@ public:
         Status status;
         std::string refusal; // name of the refusal, empty if none
         std::string message; // for a person, when it went well
+        // Of a policy that is or would be new, what it changes for whom, as `bundle diff` says it; and how many lines
+        // there was no room for.
+        std::vector<std::string> changed;
+        std::size_t changed_left_out = 0;
+        std::vector<StepTimes::Step> took; // in their order; none of root documents
     };
     // A bundle, or root documents (root_chain.hpp). by: the user who pushes.
     void push(std::string bundle, bool dry_run, uid_t by, std::function<void(PushAnswer)> done);
@@ -80,6 +86,7 @@ private:
         datapath::PolicyTables tables;
         std::vector<std::size_t> newcomers; // of the devices, those that get a slot of their own now
         bool forgot_learnt = false;         // with the learnt addresses it could not be staged
+        StepTimes times;
     };
     using Verified = tl::expected<std::shared_ptr<Candidate>, policy::Refused>;
     struct Last {
@@ -100,6 +107,7 @@ private:
     void remember(std::uint64_t version, const std::string& digest);
     [[nodiscard]] Result<Last> read_last() const;
 
+    void take_policy(Push& push);
     void take_root(Push& push) const;
     void pushed(const Push& push);
     void root_pushed(const Push& push);
@@ -125,8 +133,9 @@ private:
     store::SealedFolder& folder_;
     RootStore roots_;
     TrustedTime time_;
-    std::string digest_in_tables_;              // worker: of the policy that store_ holds; empty: none, or locked
-    std::map<MacAddress, std::uint32_t> slots_; // worker: who has which slot of the counters
+    std::string digest_in_tables_; // worker: of the policy that store_ holds; empty: none, or locked
+    std::shared_ptr<const policy::VerifiedPolicy> last_in_tables_; // worker: also of a lock
+    std::map<MacAddress, std::uint32_t> slots_;                    // worker: who has which slot of the counters
     LearntAddresses learnt_;
     std::shared_ptr<const Candidate> in_force_;
     std::vector<std::uint32_t> by_slot_;  // index of the device in force that has it, kNobody if none

@@ -69,6 +69,12 @@ void Agent::push(const nlohmann::json& request, std::string bundle, const std::s
             out["error"] = result.status.error().message();
         if (!result.refusal.empty())
             out["refusal"] = result.refusal;
+        if (!result.changed.empty())
+            out["changed"] = result.changed;
+        if (result.changed_left_out != 0)
+            out["changed_left_out"] = result.changed_left_out;
+        for (const auto& step : result.took)
+            out["took_ms"][step.name] = std::chrono::duration<double, std::milli>(step.took).count();
         answer->send(out);
         answer->finish();
     };

@@ -34,33 +34,43 @@ Check check_version(const VerifiedPolicy& verified, const VerifyContext& context
                                                     "; give the new content a higher version");
 }
 
+bool is_last(const std::string& digest, const VerifyContext& context) {
+    return context.last_digest && *context.last_digest == digest;
+}
+
 } // namespace
 
-tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, const Root& root,
-                                             const VerifyContext& context) {
+tl::expected<SignedPayload, Refused> verify_signatures(std::string_view envelope_bytes, const Root& root,
+                                                       const VerifyContext& context) {
     if (envelope_bytes.size() > kMaxEnvelopeBytes.value)
         return refuse(Refusal::oversize, std::to_string(envelope_bytes.size()) + " bytes are more than the " +
                                              describe(kMaxEnvelopeBytes));
-    const auto envelope = Envelope::parse(envelope_bytes);
+    auto envelope = Envelope::parse(envelope_bytes);
     if (!envelope)
         return refuse(refusal_of(envelope.error(), Refusal::not_an_envelope),
                       "this is not a bundle: " + envelope.error().message());
     if (envelope->payload_type != kPolicyPayloadType)
         return refuse(Refusal::wrong_payload_type,
                       "the payload is " + quote(envelope->payload_type) + ", not " + quote(kPolicyPayloadType));
-    VerifiedPolicy verified;
-    verified.digest = sha256_hex(envelope->payload);
-    const bool last_again = context.last_digest && *context.last_digest == verified.digest;
-    const bool tolerate_expiry = context.keep_expired && last_again;
+    std::string digest = sha256_hex(envelope->payload);
+    const bool tolerate_expiry = context.keep_expired && is_last(digest, context);
     if (context.now >= root.expires && !tolerate_expiry)
         return refuse(Refusal::root_expired, "the root document of " + root.fleet + " expired at " +
                                                  format_time(root.expires) + "; install a newer one");
     auto count = count_signatures(*envelope, root, root.policy);
     if (auto enough = check_threshold(count, root.policy, "policy"); !enough)
         return tl::unexpected(enough.error());
-    verified.signers = std::move(count.valid);
+    return SignedPayload{std::move(envelope->payload), std::move(digest), std::move(count.valid)};
+}
 
-    auto policy = from_payload(envelope->payload);
+tl::expected<VerifiedPolicy, Refused> verify_content(SignedPayload content, const Root& root,
+                                                     const VerifyContext& context) {
+    const bool last_again = is_last(content.digest, context);
+    const bool tolerate_expiry = context.keep_expired && last_again;
+    VerifiedPolicy verified;
+    verified.digest = std::move(content.digest);
+    verified.signers = std::move(content.signers);
+    auto policy = from_payload(content.payload);
     if (!policy)
         return refuse(refusal_of(policy.error(), Refusal::malformed_policy), policy.error().message());
     verified.policy = std::move(*policy);
@@ -80,6 +90,14 @@ tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, co
                                             format_time(verified.policy.expires) +
                                             "; sign one that is valid for longer");
     return verified;
+}
+
+tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, const Root& root,
+                                             const VerifyContext& context) {
+    auto content = verify_signatures(envelope_bytes, root, context);
+    if (!content)
+        return tl::unexpected(content.error());
+    return verify_content(std::move(*content), root, context);
 }
 
 } // namespace penstock::policy

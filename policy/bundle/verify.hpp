@@ -34,6 +34,19 @@ struct VerifiedPolicy {
     bool expired = false;             // only with keep_expired
 };
 
+// A payload that enough keys signed; nobody has looked into it yet.
+struct SignedPayload {
+    std::string payload;
+    std::string digest;               // of the payload, as VerifiedPolicy::digest
+    std::vector<std::string> signers; // as VerifiedPolicy::signers
+};
+
+// The two halves of verify(). The second takes what the first gave for the same root and context.
+tl::expected<SignedPayload, Refused> verify_signatures(std::string_view envelope_bytes, const Root& root,
+                                                       const VerifyContext& context);
+tl::expected<VerifiedPolicy, Refused> verify_content(SignedPayload content, const Root& root,
+                                                     const VerifyContext& context);
+
 // Looks at the signatures over the exact payload bytes first; only then is the payload parsed.
 tl::expected<VerifiedPolicy, Refused> verify(std::string_view envelope_bytes, const Root& root,
                                              const VerifyContext& context);

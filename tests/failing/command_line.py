@@ -71,6 +71,10 @@ def json_is_as_documented(desk: Desk) -> None:
     _compare("audit verify", desk.agent.json("audit", "verify"))
     _compare("explain", desk.agent.json("explain", "--device", THERMOSTAT.name, "--to", VIDEO4.address, "--proto", "udp", "--port", str(VIDEO4.port)))
     _compare("doctor", json.loads(desk.penstock("doctor", "--config", str(desk.config), "--json").out))
+    for bundle in (desk.lab.bundles.make("documented"), desk.lab.bundles.without_readings()):
+        _compare("push", desk.agent.json("push", "--dry-run", str(bundle)))
+        _compare("push", desk.agent.json("push", str(bundle)))
+    desk.stage.push_base()
     drops = [json.loads(line) for line in desk.penstock("events", "--json").out.splitlines() if '"drop"' in line]
     must(drops, "no drop among the events")
     for drop in drops[:20]:

@@ -12,6 +12,7 @@ import healing
 import lans
 import layers
 import mtu
+import pushing
 import recovery
 from expect import must
 from hours import rights_keep_hours
@@ -238,6 +239,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "storage_key_is_replaced": storage_key_is_replaced,
     "audit_tells_who_did_what": audit_tells_who_did_what,
     "a_crash_in_the_middle_of_a_push": a_crash_in_the_middle_of_a_push,
+    **pushing.CASES,
     **healing.CASES,
     **layers.CASES,
     **lans.CASES,
