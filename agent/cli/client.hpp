@@ -24,10 +24,11 @@ public:
     // Request and answer. {"ok": false} becomes the error it carries. On a terminal it shows that it waits, if that
     // takes longer than a second.
     Result<nlohmann::json> ask(const nlohmann::json& request, std::string_view body = {});
+    // One more line, as ask() waits for it.
+    Result<nlohmann::json> await();
 
 private:
     Status send_bytes(std::string_view rest);
-    Result<nlohmann::json> await();
     explicit Client(Fd socket) : socket_(std::move(socket)) {}
     Fd socket_;
     std::string buffer_;

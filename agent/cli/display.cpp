@@ -53,7 +53,14 @@ std::string policy_line(const Json& policy) {
         out += " " + paint(expired ? "EXPIRED, everything is refused" : "LOCKED, everything is refused", Tone::bad);
     else if (expired)
         out += " " + paint("EXPIRED, kept in force", Tone::bad);
-    return labelled("policy", out) + labelled("", "expires " + human_time(text_of(policy, "expires")));
+    out = labelled("policy", out) + labelled("", "expires " + human_time(text_of(policy, "expires")));
+    if (const auto pending = policy.value("pending", Json()); pending.is_object())
+        out += labelled("", paint("goes back", Tone::doubtful) + " to version " + text_of(pending, "before") + " at " +
+                                human_time(text_of(pending, "until")) + " unless the gateway is found well");
+    if (const auto back = policy.value("reverted_from", Json()); back.is_object())
+        out += labelled("", paint("version " + text_of(back, "version") + " went back", Tone::doubtful) + ": " +
+                                text_of(back, "why"));
+    return out;
 }
 
 std::string root_line(const Json& root) {

@@ -1,10 +1,13 @@
 #include "agent/cli/push_command.hpp"
 
 #include "agent/cli/bundle_commands.hpp"
+#include "agent/cli/client.hpp"
 #include "agent/cli/command.hpp"
 #include "agent/cli/format.hpp"
 
 #include <array>
+#include <iostream>
+#include <vector>
 
 namespace penstock::cli {
 namespace {
@@ -31,24 +34,75 @@ std::string show_push(const Json& answer) {
     return out + show_times(answer.value("took_ms", Json::object()));
 }
 
+struct Given {
+    std::string file;
+    bool dry_run = false;
+    unsigned wait = 0; // seconds; 0: not asked for
+    std::vector<std::string> probes;
+};
+
+// Says what is in force as soon as it is, then what came of it. Programs get one answer, the last one, with what the
+// first one told.
+void push_and_wait(const Command& command, const Json& request, const std::string& bundle) {
+    auto client = Client::connect(command.socket);
+    if (!client)
+        return command.failed(client.error());
+    const auto begun = client->ask(request, bundle);
+    if (!begun)
+        return command.failed(begun.error());
+    if (!begun->contains("waits_until"))
+        return command.print(*begun, show_push);
+    const auto until = text_of(*begun, "waits_until");
+    if (!command.json)
+        std::cout << show_push(*begun) << "It goes back by itself at " << human_time(until)
+                  << " unless the gateway is found well." << std::endl;
+    auto end = client->await();
+    if (!end)
+        return command.failed(Error("penstockd went away while the policy waits to be found well; at " + until +
+                                    " it goes back by itself (" + end.error().message() +
+                                    "); look again: penstock status"));
+    if (!end->value("ok", false) && !command.json)
+        return command.failed(Error(text_of(*end, "error")));
+    for (const char* key : {"changed", "changed_left_out", "took_ms", "waits_until"})
+        if (begun->contains(key))
+            (*end)[key] = (*begun)[key];
+    if (!end->value("ok", false))
+        command.exit_code = kRefused;
+    command.print(*end, [](const Json& done) { return text_of(done, "message") + "\n"; });
+}
+
+void run_push(const Command& command, const Given& given) {
+    const auto bundle = read_bundle_file(given.file);
+    if (!bundle)
+        return command.failed(bundle.error());
+    Json request = {{"op", "push"}, {"size", bundle->size()}, {"dry_run", given.dry_run}};
+    if (given.wait == 0)
+        return command.ask_and_print(request, show_push, *bundle);
+    request["wait_healthy"] = given.wait;
+    request["probe"] = given.probes;
+    push_and_wait(command, request, *bundle);
+}
+
 } // namespace
 
 void add_push_command(CLI::App& app, const std::string& socket, int& exit_code) {
     auto* push = app.add_subcommand("push", "give the gateway a signed bundle");
-    auto file = std::make_shared<std::string>();
-    auto dry_run = std::make_shared<bool>(false);
+    auto given = std::make_shared<Given>();
     auto run = command(push, socket, exit_code);
     examples(push, "  penstock push --dry-run policy.bundle\n"
                    "  penstock push policy.bundle\n"
+                   "  penstock push --wait-healthy 60 --probe thermostat-12 policy.bundle\n"
                    "  penstock push root-2.json");
-    push->add_option("FILE", *file, "signed bundle, or root document")->required();
-    push->add_flag("--dry-run", *dry_run, "verify and compile on the gateway, say what would change; change nothing");
-    push->callback([=] {
-        const auto bundle = read_bundle_file(*file);
-        if (!bundle)
-            return run->failed(bundle.error());
-        run->ask_and_print({{"op", "push"}, {"size", bundle->size()}, {"dry_run", *dry_run}}, show_push, *bundle);
-    });
+    push->add_option("FILE", given->file, "signed bundle, or root document")->required();
+    push->add_flag("--dry-run", given->dry_run,
+                   "verify and compile on the gateway, say what would change; change nothing");
+    auto* wait = push->add_option("--wait-healthy", given->wait,
+                                  "go back to the policy before, unless the gateway is well in so many seconds")
+                     ->check(CLI::Range(5, 3600));
+    push->add_option("--probe", given->probes, "well is: packets of this device go and come (else: the tunnels are up)")
+        ->needs(wait)
+        ->allow_extra_args(false);
+    push->callback([=] { run_push(*run, *given); });
 }
 
 } // namespace penstock::cli

@@ -245,9 +245,30 @@ void Agent::tick() {
     ike_->check_alive();
     policies_->check_expiry();
     policies_->check_circumstances();
+    watch_push();
     if (ike_->credentials_changed())
         renew_credentials();
     reconcile();
+}
+
+// Devices may be well at any moment; of tunnels it must be so when the time is over, for a policy takes none down at
+// once.
+void Agent::watch_push() {
+    const auto* push = policies_->pending();
+    if (push == nullptr)
+        return;
+    if (!push_watch_ || !push_watch_->is_about(*push))
+        push_watch_.emplace(*push, [this](const std::string& device) { return traffic(device); });
+    const auto missing = push_misses();
+    const bool over = policies_->pending_is_over();
+    if (missing.empty() && (over || !push->probes.empty()))
+        return policies_->confirm();
+    if (!over)
+        return;
+    std::string why;
+    for (const auto& one : missing)
+        why += (why.empty() ? "" : ", ") + one;
+    policies_->go_back(why);
 }
 
 void Agent::dropped(const datapath::Drop& drop) {

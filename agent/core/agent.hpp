@@ -52,6 +52,7 @@ private:
     void look_at_uplinks();
     void reconcile_soon();
     void tick();
+    void watch_push();
     void renew_credentials();
     void refuse_reload(const std::string& why);
     void dropped(const datapath::Drop& drop);
@@ -72,6 +73,8 @@ private:
     [[nodiscard]] std::string trouble(const TunnelState& tunnel) const;
     [[nodiscard]] nlohmann::json devices() const;
     [[nodiscard]] nlohmann::json policy_status() const;
+    [[nodiscard]] std::vector<std::string> push_misses() const;
+    [[nodiscard]] std::optional<PushWatch::Traffic> traffic(const std::string& device) const;
     [[nodiscard]] nlohmann::json root_status() const;
     [[nodiscard]] nlohmann::json state_status() const;
 
@@ -91,6 +94,7 @@ private:
     std::optional<net::Monitor> monitor_;
     std::optional<net::XfrmMonitor> xfrm_;
     EventSource drop_source_, monitor_source_, xfrm_source_, tick_, soon_;
+    std::optional<PushWatch> push_watch_;
     std::set<std::string> enslaved_; // uplinks that were ports of something when we last looked
     bool released_ = false;          // by an operator, until the next start
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

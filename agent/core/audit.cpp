@@ -8,11 +8,11 @@
 namespace penstock::core {
 namespace {
 
-constexpr std::array<std::string_view, 16> kAudited = {
-    "agent_started",         "state_not_opened", "policy_in_force", "policy_expired",
-    "stored_policy_refused", "bundle_refused",   "bundle_failed",   "policy_without_root",
-    "root_in_force",         "tunnel_command",   "guard_released",  "frame_in_clear",
-    "witness_cleared",       "gate_failed",      "reloaded",        "reload_refused",
+constexpr std::array<std::string_view, 19> kAudited = {
+    "agent_started",  "state_not_opened", "policy_in_force",     "policy_expired",      "stored_policy_refused",
+    "bundle_refused", "bundle_failed",    "policy_without_root", "root_in_force",       "tunnel_command",
+    "guard_released", "frame_in_clear",   "witness_cleared",     "gate_failed",         "reloaded",
+    "reload_refused", "policy_confirmed", "policy_reverted",     "policy_not_reverted",
 };
 constexpr unsigned kBurst = 100;
 constexpr auto kRefill = std::chrono::seconds(30);
@@ -20,8 +20,9 @@ constexpr std::size_t kMaxWaiting = 1000;
 
 // What only a valid signature can cause is kept whoever brings it.
 bool is_limited(const nlohmann::json& event) {
-    return event.value("uid", 0U) != 0 && event.value("event", "") != "policy_in_force" &&
-           event.value("event", "") != "root_in_force";
+    constexpr std::array<std::string_view, 5> kUnlimited = {"policy_in_force", "root_in_force", "policy_confirmed",
+                                                            "policy_reverted", "policy_not_reverted"};
+    return event.value("uid", 0U) != 0 && std::ranges::find(kUnlimited, event.value("event", "")) == kUnlimited.end();
 }
 
 } // namespace

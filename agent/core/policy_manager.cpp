@@ -45,16 +45,26 @@ Result<PolicyManager::Last> PolicyManager::read_last() const {
     return Last{.version = last->value("version", std::uint64_t{0}), .digest = last->value("digest", "")};
 }
 
-PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool keep_expired) const {
+// After a push went back, what is stored is the policy before it, and nothing else.
+Result<PolicyManager::Last> PolicyManager::read_stored() const {
+    const auto entry = folder_.recall(kWentBack);
+    if (!entry)
+        return tl::unexpected(entry.error());
+    const auto back = WentBack::read(*entry);
+    if (!back)
+        return tl::unexpected(back.error());
+    if (!*back)
+        return read_last();
+    return Last{.version = (*back)->to.version, .digest = (*back)->to.digest, .exactly = true};
+}
+
+PolicyManager::Verified PolicyManager::verify(const std::string& bundle, const Last& last, bool keep_expired) const {
     const auto root = roots_.load();
     if (!root)
         return unable(root.error());
-    const auto last = read_last();
-    if (!last)
-        return unable(last.error());
     const policy::VerifyContext context{.gateway = config_.gateway,
-                                        .last_version = last->version,
-                                        .last_digest = last->digest,
+                                        .last_version = last.version,
+                                        .last_digest = last.digest,
                                         .now = time_.now(),
                                         .keep_expired = keep_expired};
     auto candidate = std::make_shared<Candidate>();
@@ -66,6 +76,9 @@ PolicyManager::Verified PolicyManager::verify(const std::string& bundle, bool ke
     if (!verified)
         return tl::unexpected(verified.error());
     candidate->times.done("parse");
+    if (last.exactly && !verified->already_in_force)
+        return tl::unexpected(Refused{Refusal::conflicting_version,
+                                      verified->policy.title() + " is not the policy that was in force before"});
     candidate->verified = std::make_shared<const policy::VerifiedPolicy>(std::move(*verified));
     if (auto ok = fill_tables(*candidate); !ok)
         return unable(ok.error());
@@ -168,12 +181,12 @@ void PolicyManager::say_forgotten(const Candidate& candidate) {
                     {{"why", "the tables could not be made with them"}, {"effect", "devices learn theirs anew"}});
 }
 
-Status PolicyManager::put_in_force(Candidate& candidate, const std::string* bundle_to_store) {
+Status PolicyManager::put_in_force(Candidate& candidate, const store::SealedFolder::Change* to_store) {
     if (auto ok = stage(candidate); !ok)
         return ok;
     candidate.times.done("tables");
-    if (bundle_to_store != nullptr)
-        if (auto ok = keep(*bundle_to_store, *candidate.verified); !ok)
+    if (to_store != nullptr)
+        if (auto ok = folder_.commit(*to_store); !ok)
             return ok;
     candidate.times.done("store");
     if (auto ok = assign_slots(candidate); !ok)
@@ -201,11 +214,6 @@ Status PolicyManager::assign_slots(const Candidate& candidate) {
         slots_[device.mac] = device.slot;
     }
     return {};
-}
-
-Status PolicyManager::keep(const std::string& bundle, const policy::VerifiedPolicy& verified) {
-    return folder_.commit({{{kPolicyBundle, bundle}},
-                           {{kLastPolicy, {{"version", verified.policy.version}, {"digest", verified.digest}}}}});
 }
 
 // Reading a policy takes many times what is kept of it. Given back by the worker, and with it the policy before: who
@@ -285,6 +293,8 @@ Status PolicyManager::load_stored() {
     for (const auto& address : store_.addresses())
         if (const auto owner = owners.find(address.slot); owner != owners.end())
             (void)learnt_.claim(owner->second, datapath::from_abi(address.address), std::chrono::steady_clock::now());
+    if (const auto overdue = return_overdue())
+        return load(*overdue, {went_back_->to.version, went_back_->to.digest, true});
     const auto bundle = folder_.read(kPolicyBundle, policy::kMaxEnvelopeBytes.value);
     if (!bundle && bundle.error().code() != ENOENT)
         return refuse_stored("unreadable", bundle.error().message());
@@ -294,8 +304,19 @@ Status PolicyManager::load_stored() {
         events_.add(log::Level::warning, "no_policy", {{"mend", "push one: penstock push FILE"}});
         return store_.generation() ? store_.lock() : Status{};
     }
-    auto candidate = verify(*bundle, true);
-    if (candidate)
+    const auto stored = read_stored();
+    if (!stored)
+        return refuse_stored("gateway_unable", stored.error().message());
+    if (auto ok = load(*bundle, *stored); !ok)
+        return ok;
+    resume_wait();
+    return {};
+}
+
+// Of the one before a push that went back, the version is not the last one.
+Status PolicyManager::load(const std::string& bundle, const Last& must_be) {
+    auto candidate = verify(bundle, must_be, true);
+    if (candidate && !must_be.exactly)
         remember((*candidate)->verified->policy.version, (*candidate)->verified->digest);
     if (!candidate)
         return refuse_stored(std::string(policy::refusal_name(candidate.error().refusal)), candidate.error().message);

@@ -6,6 +6,7 @@
 #include "agent/core/config.hpp"
 #include "agent/core/event_log.hpp"
 #include "agent/core/learnt_addresses.hpp"
+#include "agent/core/pending_push.hpp"
 #include "agent/core/root_store.hpp"
 #include "agent/core/schedule.hpp"
 #include "agent/core/step_times.hpp"
@@ -43,9 +44,30 @@ public:
         std::vector<std::string> changed;
         std::size_t changed_left_out = 0;
         std::vector<StepTimes::Step> took; // in their order; none of root documents
+        std::optional<policy::Time>
+            waits_until; // in force, and waits for confirm() or go_back(): an answer will follow
+        bool went_back = false;
     };
-    // A bundle, or root documents (root_chain.hpp). by: the user who pushes.
-    void push(std::string bundle, bool dry_run, uid_t by, std::function<void(PushAnswer)> done);
+    struct PushOptions {
+        bool dry_run = false;
+        uid_t by = 0;                // the user who pushes
+        std::chrono::seconds wait{}; // not 0: goes back after so long unless it is confirmed
+        std::vector<std::string> probes;
+    };
+    // A bundle, or root documents (root_chain.hpp).
+    void push(std::string bundle, PushOptions options, std::function<void(PushAnswer)> done);
+
+    // The push that waits to be found well; nullptr: none does, or it is being decided.
+    [[nodiscard]] const PendingPush* pending() const {
+        return waiting_ && !waiting_->deciding ? &waiting_->push : nullptr;
+    }
+    [[nodiscard]] bool pending_is_over() const;
+    // Of the push that waits. Tried again by the next call if the disk fails.
+    void confirm();
+    // The policy before it comes back, verified again; if it cannot, the newer one stays, and that is said.
+    void go_back(const std::string& why);
+    // Of what is in force, if a newer one was in force before.
+    [[nodiscard]] const std::optional<WentBack>& went_back() const { return went_back_; }
 
     // Looks at the clock: says once, and locks if so configured, when the policy has expired. Keeps the time.
     void check_expiry();
@@ -92,24 +114,47 @@ private:
     struct Last {
         std::optional<std::uint64_t> version;
         std::optional<std::string> digest;
+        bool exactly = false; // nothing newer either
     };
-    struct Push; // one push under way
+    struct Waiting {
+        PendingPush push;
+        std::chrono::steady_clock::time_point deadline;
+        std::function<void(PushAnswer)> done; // none: of a penstockd before this one
+        bool deciding = false;
+        bool told = false; // that the disk fails
+    };
+    struct Return; // the way back of one push
+    struct Push;   // one push under way
     static constexpr std::uint32_t kNobody = 0xffffffff;
 
     // These run on the worker, as does everything that changes store_ and the members marked so, once the loop runs.
-    Verified verify(const std::string& bundle, bool keep_expired) const;
+    Verified verify(const std::string& bundle, const Last& last, bool keep_expired) const;
     Status fill_tables(Candidate& candidate) const;
     void add_learnt(policy::CompiledPolicy& compiled, const std::vector<net::Address>& own) const;
     Status stage(Candidate& candidate);
-    Status put_in_force(Candidate& candidate, const std::string* bundle_to_store);
+    Status put_in_force(Candidate& candidate, const store::SealedFolder::Change* to_store);
     Status assign_slots(const Candidate& candidate);
-    Status keep(const std::string& bundle, const policy::VerifiedPolicy& verified);
     void remember(std::uint64_t version, const std::string& digest);
     [[nodiscard]] Result<Last> read_last() const;
+    [[nodiscard]] Result<Last> read_stored() const; // what the stored bundle must be
+    Result<PendingPush> prepare_wait(const policy::VerifiedPolicy& pushed, const PushOptions& options,
+                                     store::SealedFolder::Change& change) const;
+    [[nodiscard]] Result<std::optional<PendingPush>> read_pending() const;
+    [[nodiscard]] bool still_waits(const PendingPush& push) const;
+    Verified verify_before(const PendingPush& push, std::string& bundle) const;
+    [[nodiscard]] Status keep_return(const PendingPush& push, std::string bundle, const std::string& why) const;
+    [[nodiscard]] Status keep_confirmed() const;
 
     void take_policy(Push& push);
+    Status switch_to(Push& push);
+    void in_force_now(const Push& push, PushAnswer& answer);
     void take_root(Push& push) const;
     void pushed(const Push& push);
+    void end_wait(const PushAnswer& answer);
+    void returned(const Return& job);
+    std::optional<std::string> return_overdue(); // the bundle to be loaded, if there is such a push
+    void resume_wait();
+    Status load(const std::string& bundle, const Last& must_be);
     void root_pushed(const Push& push);
     void say_refused(const Push& push, const policy::Refused& refused);
     void take(std::shared_ptr<Candidate> candidate, std::optional<uid_t> pushed_by);
@@ -142,6 +187,8 @@ private:
     std::atomic<bool> learnt_changed_{};  // since what is in force was compiled
     LearntAddresses::Time compile_after_; // for the sake of learnt addresses: not all the time
     LearntAddresses::Time unused_after_;  // when to look for addresses that nobody uses any more
+    std::optional<Waiting> waiting_;
+    std::optional<WentBack> went_back_;
     bool expired_ = false;
     bool locked_ = false;
     bool locking_ = false;

@@ -23,6 +23,46 @@ bool flag(const nlohmann::json& request, const char* key) {
     return found != request.end() && found->is_boolean() && found->get<bool>();
 }
 
+// wait_healthy: seconds; probe: names of devices.
+Result<PolicyManager::PushOptions> push_options(const nlohmann::json& request, uid_t by) {
+    PolicyManager::PushOptions out{.dry_run = flag(request, "dry_run"), .by = by};
+    if (const auto wait = request.find("wait_healthy"); wait != request.end()) {
+        if (!wait->is_number_unsigned() || *wait < kShortestWait.count() || *wait > kLongestWait.count())
+            return fail("wait_healthy is a number of seconds from " + std::to_string(kShortestWait.count()) + " to " +
+                        std::to_string(kLongestWait.count()));
+        out.wait = std::chrono::seconds(wait->get<unsigned>());
+    }
+    if (const auto probes = request.find("probe"); probes != request.end()) {
+        if (!probes->is_array() || probes->size() > kMostProbes || out.wait.count() == 0)
+            return fail("probe is a list of at most " + std::to_string(kMostProbes) +
+                        " names of devices, and goes with wait_healthy");
+        for (const auto& probe : *probes)
+            out.probes.push_back(probe.is_string() ? probe.get<std::string>() : "");
+    }
+    return out;
+}
+
+nlohmann::json answer_to_push(const PolicyManager::PushAnswer& result) {
+    nlohmann::json out = {{"ok", result.status.has_value()}};
+    if (result.status)
+        out["message"] = result.message;
+    else
+        out["error"] = result.status.error().message();
+    if (!result.refusal.empty())
+        out["refusal"] = result.refusal;
+    if (!result.changed.empty())
+        out["changed"] = result.changed;
+    if (result.changed_left_out != 0)
+        out["changed_left_out"] = result.changed_left_out;
+    for (const auto& step : result.took)
+        out["took_ms"][step.name] = std::chrono::duration<double, std::milli>(step.took).count();
+    if (result.waits_until)
+        out["waits_until"] = policy::format_time(*result.waits_until);
+    if (result.went_back)
+        out["went_back"] = true;
+    return out;
+}
+
 } // namespace
 
 void Agent::handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) {
@@ -61,24 +101,16 @@ void Agent::push(const nlohmann::json& request, std::string bundle, const std::s
         answer->send(refused("push needs a bundle: {\"op\":\"push\",\"size\":BYTES} and then its bytes"));
         return answer->finish();
     }
-    const auto done = [answer](const PolicyManager::PushAnswer& result) {
-        nlohmann::json out = {{"ok", result.status.has_value()}};
-        if (result.status)
-            out["message"] = result.message;
-        else
-            out["error"] = result.status.error().message();
-        if (!result.refusal.empty())
-            out["refusal"] = result.refusal;
-        if (!result.changed.empty())
-            out["changed"] = result.changed;
-        if (result.changed_left_out != 0)
-            out["changed_left_out"] = result.changed_left_out;
-        for (const auto& step : result.took)
-            out["took_ms"][step.name] = std::chrono::duration<double, std::milli>(step.took).count();
-        answer->send(out);
-        answer->finish();
-    };
-    policies_->push(std::move(bundle), flag(request, "dry_run"), answer->uid(), done);
+    auto options = push_options(request, answer->uid());
+    if (!options) {
+        answer->send(refused(options.error().message()));
+        return answer->finish();
+    }
+    policies_->push(std::move(bundle), std::move(*options), [answer](const PolicyManager::PushAnswer& result) {
+        answer->send(answer_to_push(result));
+        if (!result.waits_until)
+            answer->finish();
+    });
 }
 
 // The newest "last" records, each a message, oldest first, then what was found wrong with the whole log. "event" and

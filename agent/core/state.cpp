@@ -70,7 +70,7 @@ bool is_newer(const nlohmann::json& record, const char* event, const Result<nloh
 }
 
 Status open_newest(store::SealedFolder& state, const store::AuditLog::Limits& limits) {
-    if (auto ok = state.open({kPolicyBundle, kRootChain}, [&] { return unsealed(state); }); !ok)
+    if (auto ok = state.open({kPolicyBundle, kPolicyBefore, kRootChain}, [&] { return unsealed(state); }); !ok)
         return ok;
     if (auto ok = remove_unsealed(state); !ok)
         return ok;

@@ -7,6 +7,8 @@ namespace penstock::core {
 
 // Files of their own.
 inline constexpr const char* kPolicyBundle = "policy.bundle";
+inline constexpr const char* kPolicyBefore =
+    "policy.before"; // what a push that waits goes back to; else empty, or not there
 inline constexpr const char* kRootChain = "root.chain";
 // What the witness saw, until an operator clears it: a reboot takes the maps away. An empty file, which can be seen
 // before there is a key; what it saw is in the ledger.
@@ -17,9 +19,11 @@ inline constexpr const char* kUnsealedReleases = "releases";
 inline constexpr const char* kReleased = "guard_released"; // the event
 
 // In the ledger.
-inline constexpr const char* kLastPolicy = "policy"; // version and digest
-inline constexpr const char* kLastRoot = "root";     // version
-inline constexpr const char* kSeen = "witness";      // the frame, in words
+inline constexpr const char* kLastPolicy = "policy";   // version and digest; never lower than before
+inline constexpr const char* kPendingPush = "pending"; // see pending_push.hpp
+inline constexpr const char* kWentBack = "went_back";  // the same; not there: the last policy is the one to be loaded
+inline constexpr const char* kLastRoot = "root";       // version
+inline constexpr const char* kSeen = "witness";        // the frame, in words
 
 // Takes over what a version without seals left, and looks whether the ledger is the newest there was. After an error
 // the folder is closed.

@@ -116,16 +116,43 @@ nlohmann::json Agent::tunnels() const {
     return out;
 }
 
+std::optional<PushWatch::Traffic> Agent::traffic(const std::string& device) const {
+    const auto* policy = policies_->policy();
+    const auto* found = policy != nullptr ? policy->find_device(device) : nullptr;
+    if (found == nullptr)
+        return std::nullopt;
+    const auto index = static_cast<std::size_t>(found - policy->devices.data());
+    const auto counters = guard_->counters().device(policies_->device(index).slot);
+    return PushWatch::Traffic{.out = counters.out_packets, .in = counters.in_packets};
+}
+
+// What keeps a push from being found well.
+std::vector<std::string> Agent::push_misses() const {
+    std::vector<std::string> down;
+    for (std::uint32_t i = 0; i < config_.tunnels.size(); i++)
+        if (!ipsec_->tunnel_up(i) && !ike_->tunnels()[i].taken_down)
+            down.push_back(config_.tunnels[i].name);
+    return push_watch_->missing([this](const std::string& device) { return traffic(device); }, down);
+}
+
 nlohmann::json Agent::policy_status() const {
     const auto* policy = policies_->policy();
     if (policy == nullptr)
         return nullptr;
-    return {{"fleet", policy->fleet},
-            {"version", policy->version},
-            {"expires", policy::format_time(policy->expires)},
-            {"expired", policies_->expired()},
-            {"locked", policies_->locked()},
-            {"digest", policies_->digest()}};
+    nlohmann::json out = {{"fleet", policy->fleet},
+                          {"version", policy->version},
+                          {"expires", policy::format_time(policy->expires)},
+                          {"expired", policies_->expired()},
+                          {"locked", policies_->locked()},
+                          {"digest", policies_->digest()}};
+    if (const auto* push = policies_->pending(); push != nullptr) {
+        out["pending"] = {{"until", policy::format_time(push->until)}, {"before", push->before.version}};
+        if (push_watch_ && push_watch_->is_about(*push))
+            out["pending"]["missing"] = push_misses();
+    }
+    if (const auto& back = policies_->went_back())
+        out["reverted_from"] = {{"version", back->from.version}, {"why", back->why}};
+    return out;
 }
 
 nlohmann::json Agent::root_status() const {

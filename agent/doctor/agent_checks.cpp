@@ -31,6 +31,11 @@ void check_policy(const Json& status, Report& report) {
                      expired ? "push a newer bundle" : "penstock events says why; push a newer bundle");
     else if (expired)
         report.warning("policy", title + " has expired and is kept in force", "push a newer bundle");
+    else if (const auto back = policy.value("reverted_from", Json()); back.is_object())
+        report.warning("policy",
+                       title + " is in force again: version " + std::to_string(back.value("version", 0ULL)) +
+                           " went back (" + back.value("why", "") + ")",
+                       "mend that, and push the newer one again");
     else
         report.ok("policy", title + ", until " + policy.value("expires", ""));
 }
