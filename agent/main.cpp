@@ -19,6 +19,8 @@ namespace {
 
 using namespace penstock;
 
+constexpr auto kApiIdle = std::chrono::seconds(60);
+
 unsigned long long monotonic_us() {
     timespec now{};
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -44,12 +46,25 @@ int check_config(const std::string& file) {
     return 0;
 }
 
+// What penstock-api asks at. Without it clients elsewhere hear nothing; the gate is as closed as with it.
+std::unique_ptr<control::Server> serve_api(EventLoop& loop, const std::filesystem::path& path, const std::string& user,
+                                           core::Requests& requests) {
+    auto access = control::Access::api(user);
+    auto server =
+        access ? control::Server::listen(loop, path, requests, kApiIdle, *access) : tl::unexpected(access.error());
+    if (server)
+        return std::move(*server);
+    log::error("api_not_served", {{"why", server.error().message()}});
+    return nullptr;
+}
+
 Status run(core::Config config) {
     if (auto ok = core::check_capabilities(core::Task::agent); !ok) {
         (void)core::shut_forwarding(config); // as far as they reach: an ordinary user's penstockd changes nothing
         return ok;
     }
-    const auto control_path = config.control_socket();
+    const auto control_path = config.control_socket(), api_path = config.api_socket();
+    const auto api = config.api;
     auto loop = EventLoop::make();
     if (!loop)
         return tl::unexpected(loop.error());
@@ -58,6 +73,7 @@ Status run(core::Config config) {
     auto control = control::Server::listen(**loop, control_path, agent);
     if (!control)
         return tl::unexpected(control.error());
+    const auto api_server = api ? serve_api(**loop, api_path, api->user, agent) : nullptr;
     std::vector<EventSource> signals;
     for (const int signal : {SIGTERM, SIGINT}) {
         auto source = (*loop)->on_signal(signal, [&loop] { (*loop)->stop(); });

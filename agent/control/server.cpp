@@ -6,7 +6,9 @@
 #include <cstring>
 #include <grp.h>
 #include <optional>
+#include <pwd.h>
 #include <sys/epoll.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -69,6 +71,7 @@ public:
             callback();
     }
     [[nodiscard]] uid_t uid() const override { return uid_; }
+    [[nodiscard]] core::Door door() const override { return server_.access_.door; }
 
     // How long it has asked for nothing and waited for nothing.
     [[nodiscard]] std::chrono::steady_clock::duration idle_for() const {
@@ -229,8 +232,30 @@ private:
     std::function<void()> on_close_;
 };
 
-Server::Server(EventLoop& loop, std::filesystem::path path, core::Requests& requests, EventLoop::Millis idle)
-    : loop_(loop), path_(std::move(path)), requests_(requests), idle_(idle) {}
+Server::Server(EventLoop& loop, std::filesystem::path path, core::Requests& requests, EventLoop::Millis idle,
+               Access access)
+    : loop_(loop), path_(std::move(path)), requests_(requests), access_(access), idle_(idle) {}
+
+Result<Access> Access::api(const std::string& user) {
+    const passwd* entry = getpwnam(user.c_str());
+    if (entry == nullptr)
+        return fail("[api] user: there is no user " + user + "; make one: useradd --system " + user);
+    return Access{.door = core::Door::api, .user = entry->pw_uid, .group = entry->pw_gid};
+}
+
+Status Server::set_permissions() {
+    auto gid = access_.group;
+    if (const group* operators = gid ? nullptr : getgrnam("penstock"); operators != nullptr)
+        gid = operators->gr_gid;
+    // Whoever is in a group may give files of his own to it: that needs no CAP_CHOWN, which penstockd.service has not.
+    const auto before = gid ? setfsgid(*gid) : 0;
+    const bool given = !gid || chown(path_.c_str(), 0, *gid) == 0;
+    if (gid)
+        setfsgid(static_cast<gid_t>(before));
+    if (!given || chmod(path_.c_str(), 0660) != 0)
+        return fail_errno("cannot set the permissions of " + path_.string());
+    return {};
+}
 
 Server::~Server() {
     while (!connections_.empty())
@@ -240,7 +265,7 @@ Server::~Server() {
 }
 
 Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, const std::filesystem::path& path,
-                                               core::Requests& requests, EventLoop::Millis idle) {
+                                               core::Requests& requests, EventLoop::Millis idle, Access access) {
     std::error_code error;
     std::filesystem::create_directories(path.parent_path(), error);
     if (error)
@@ -251,16 +276,14 @@ Result<std::unique_ptr<Server>> Server::listen(EventLoop& loop, const std::files
     if (somebody_answers(*address))
         return fail("another penstockd answers on " + path.string() + "; stop it first");
     unlink(path.c_str());
-    std::unique_ptr<Server> server(new Server(loop, path, requests, idle));
+    std::unique_ptr<Server> server(new Server(loop, path, requests, idle, access));
     server->socket_ = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!server->socket_ ||
         bind(server->socket_.get(), reinterpret_cast<const sockaddr*>(&*address), sizeof *address) != 0 ||
         ::listen(server->socket_.get(), 16) != 0)
         return fail_errno("cannot listen on " + path.string());
-    // Root, and the group that a package makes for operators.
-    const group* operators = getgrnam("penstock");
-    if (chmod(path.c_str(), 0660) != 0 || (operators != nullptr && chown(path.c_str(), 0, operators->gr_gid) != 0))
-        return fail_errno("cannot set the permissions of " + path.string());
+    if (auto ok = server->set_permissions(); !ok)
+        return tl::unexpected(ok.error());
     auto source = loop.on_fd(server->socket_.get(), EPOLLIN, [raw = server.get()](std::uint32_t) { raw->accept(); });
     if (!source)
         return tl::unexpected(source.error());
@@ -286,6 +309,8 @@ void Server::accept() {
     ucred who{};
     socklen_t size = sizeof who;
     if (getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) != 0)
+        return;
+    if (access_.user && who.uid != 0 && who.uid != *access_.user)
         return;
     // Operators cannot lock root out.
     if (connections_.size() >= (who.uid == 0 ? kMaxConnections : kMaxConnections / 2))

@@ -1,6 +1,5 @@
 #include "agent/core/config.hpp"
 
-#include "agent/base/file.hpp"
 #include "agent/core/config_section.hpp"
 #include "agent/core/essentials.hpp"
 #include "agent/ike/channel.h"
@@ -11,17 +10,15 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cerrno>
 #include <linux/if.h>
 
 namespace penstock::core {
 namespace {
 
 constexpr auto kRequired = Section::Need::required;
-constexpr std::size_t kMaxBytes = 1U << 20;
 constexpr std::uint32_t kAuditDays = 400, kAuditMib = 64;
-constexpr std::array<std::string_view, 11> kSections = {"gateway", "lan",     "uplink", "essential", "ike",    "tunnel",
-                                                        "policy",  "storage", "paths",  "mark",      "routing"};
+constexpr std::array<std::string_view, 12> kSections = {
+    "gateway", "lan", "api", "uplink", "essential", "ike", "tunnel", "policy", "storage", "paths", "mark", "routing"};
 
 std::vector<std::string> split(std::string_view text, std::string_view separators) {
     std::vector<std::string> out;
@@ -195,25 +192,10 @@ void check_sections(const toml::table& root, Complaints& complaints) {
     }
 }
 
-Result<toml::table> parse(const std::filesystem::path& file) {
-    const auto text = read_guarded(file, kMaxBytes);
-    if (!text && text.error().code() == ENOENT)
-        return fail("there is no configuration " + file.string() +
-                    "; write one (penstock.toml(5)) or name another: penstockd --config FILE");
-    if (!text)
-        return tl::unexpected(text.error());
-    try {
-        return toml::parse(*text);
-    } catch (const toml::parse_error& error) {
-        const auto line = error.source().begin.line;
-        return fail(file.string() + (line ? ":" + std::to_string(line) : "") + ": " + std::string(error.description()));
-    }
-}
-
 } // namespace
 
 Result<Config> Config::load(const std::filesystem::path& file) {
-    const auto parsed = parse(file);
+    const auto parsed = read_toml(file);
     if (!parsed)
         return tl::unexpected(parsed.error());
     const auto& root = *parsed;
@@ -240,10 +222,15 @@ Result<Config> Config::load(const std::filesystem::path& file) {
                                        {"open", [&] { config.host_egress_open = true; }}});
     uplink.refuse_unknown_keys();
     check_interfaces(config, lan, uplink);
+    if (const auto* table = root["api"].as_table()) {
+        auto api = Section("[api]", table, complaints);
+        config.api = read_api(api);
+    }
+    const auto api_port = config.api ? std::optional(config.api->listen.port) : std::nullopt;
     if (const auto* essentials = root["essential"].as_array())
         for (const auto& node : *essentials) {
             auto essential = Section("[[essential]]", node.as_table(), complaints);
-            config.essentials.push_back(read_essential(essential));
+            config.essentials.push_back(read_essential(essential, api_port));
         }
 
     auto ike = section("ike");
@@ -308,6 +295,8 @@ Result<Config> Config::load(const std::filesystem::path& file) {
     for (auto* paths_of : {&config.ca, &config.storage.previous})
         for (auto& path : *paths_of)
             path = folder / path;
+    if (config.api)
+        config.api->resolve(folder);
     return config;
 }
 

@@ -4,11 +4,13 @@
 
 #include "agent/base/ip.hpp"
 #include "agent/base/result.hpp"
+#include "agent/core/api_config.hpp"
 #include "agent/store/audit_log.hpp"
 #include "agent/store/keyring.hpp"
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -57,6 +59,8 @@ struct Config {
     EspMode esp = EspMode::automatic;
     std::vector<TunnelConfig> tunnels;
 
+    std::optional<ApiConfig> api; // none: penstock-api has nothing to do
+
     std::filesystem::path root; // trust anchor of the policies
     bool lock_on_expiry = false;
     std::uint32_t device_capacity = 1024;
@@ -77,6 +81,7 @@ struct Config {
     // Where the devices are: the local networks of all tunnels.
     [[nodiscard]] std::set<IpPrefix> device_networks() const;
     [[nodiscard]] std::filesystem::path control_socket() const { return run / "control.sock"; }
+    [[nodiscard]] std::filesystem::path api_socket() const { return run / kApiSocket; }
 };
 
 } // namespace penstock::core

@@ -1,9 +1,14 @@
 #include "agent/core/config_section.hpp"
 
+#include "agent/base/file.hpp"
 #include "policy/text.hpp"
+
+#include <cerrno>
 
 namespace penstock::core {
 namespace {
+
+constexpr std::size_t kMaxBytes = 1U << 20;
 
 const char* wanted(const std::string&) { return "a text in quotes"; }
 const char* wanted(const std::filesystem::path&) { return "a path in quotes"; }
@@ -48,6 +53,21 @@ std::string suggestion(const std::string& word, const std::set<std::string, std:
 }
 
 } // namespace
+
+Result<toml::table> read_toml(const std::filesystem::path& file) {
+    const auto text = read_guarded(file, kMaxBytes);
+    if (!text && text.error().code() == ENOENT)
+        return fail("there is no configuration " + file.string() +
+                    "; write one (penstock.toml(5)) or name another: --config FILE");
+    if (!text)
+        return tl::unexpected(text.error());
+    try {
+        return toml::parse(*text);
+    } catch (const toml::parse_error& error) {
+        const auto line = error.source().begin.line;
+        return fail(file.string() + (line ? ":" + std::to_string(line) : "") + ": " + std::string(error.description()));
+    }
+}
 
 void Complaints::add(std::uint32_t line, const std::string& what) {
     all_.push_back(file_ + (line ? ":" + std::to_string(line) : "") + ": " + what);
@@ -109,6 +129,16 @@ template <class T> void Section::read_each(const char* key, std::vector<T>& out,
 void Section::read(const char* key, std::string& out, Need need) { read_one(key, out, need); }
 void Section::read(const char* key, std::filesystem::path& out, Need need) { read_one(key, out, need); }
 void Section::read(const char* key, IpAddress& out, Need need) { read_one(key, out, need); }
+
+void Section::read(const char* key, bool& out) {
+    const auto* node = find(key, Need::optional);
+    if (node == nullptr)
+        return;
+    const auto value = node->value_exact<bool>();
+    out = value.value_or(out);
+    if (!value)
+        complain(key, full(key) + " must be true or false");
+}
 
 void Section::read(const char* key, std::uint32_t& out, std::uint32_t min, std::uint32_t max) {
     const auto* node = find(key, Need::optional);

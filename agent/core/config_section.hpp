@@ -17,6 +17,9 @@
 
 namespace penstock::core {
 
+// The file as a tree, if nobody but its owner may have changed it.
+Result<toml::table> read_toml(const std::filesystem::path& file);
+
 class Complaints {
 public:
     explicit Complaints(std::string file) : file_(std::move(file)) {}
@@ -39,6 +42,7 @@ public:
     void read(const char* key, std::string& out, Need need = Need::optional);
     void read(const char* key, std::filesystem::path& out, Need need = Need::optional);
     void read(const char* key, IpAddress& out, Need need = Need::optional);
+    void read(const char* key, bool& out);
     void read(const char* key, std::uint32_t& out, std::uint32_t min = 1, std::uint32_t max = 0xffffffff);
     void read_list(const char* key, std::vector<std::string>& out, Need need = Need::optional);
     void read_list(const char* key, std::vector<std::filesystem::path>& out, Need need = Need::optional);

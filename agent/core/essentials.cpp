@@ -26,9 +26,11 @@ std::string service_names() {
     return out;
 }
 
-void take_from(const KnownService& service, Essential& essential) {
+void take_from(const KnownService& service, std::optional<std::uint16_t> api_port, Essential& essential) {
     essential.protos = service.protos;
     essential.ports = service.ports;
+    if (service.ports.empty() && api_port)
+        essential.ports = {*api_port};
     essential.local = service.local;
     if (essential.cgroups.empty())
         for (const auto* unit : service.units)
@@ -53,11 +55,12 @@ const std::vector<KnownService>& known_services() {
          {"systemd-networkd.service", "NetworkManager.service", "networking.service", "dhcpcd.service"}},
         // Package updates, CRL and OCSP.
         {"web", {IPPROTO_TCP}, {80, 443}, false, false, {"apt-daily.service", "apt-daily-upgrade.service"}},
+        {"api", {IPPROTO_TCP}, {}, true, false, {"penstock-api.service"}},
     };
     return table;
 }
 
-Essential read_essential(Section& section) {
+Essential read_essential(Section& section, std::optional<std::uint16_t> api_port) {
     Essential essential;
     std::string service;
     std::uint32_t local = 0, remote = 0;
@@ -82,8 +85,11 @@ Essential read_essential(Section& section) {
             section.complain("service", "there is no service \"" + service + "\"; known are " + service_names());
         else if (!essential.protos.empty() || local != 0 || remote != 0)
             section.complain("service", "service \"" + service + "\" says protocol and port already");
+        else if (known->ports.empty() && !api_port)
+            section.complain("service",
+                             "service \"" + service + "\" needs an [api] section, whose listen names the port");
         else
-            take_from(*known, essential);
+            take_from(*known, api_port, essential);
         return essential;
     }
     if (essential.protos.empty() || (local != 0) == (remote != 0) || essential.cgroups.empty())

@@ -8,6 +8,7 @@
 #include "agent/core/config.hpp"
 #include "agent/datapath/gate.hpp"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,15 +20,15 @@ class Section;
 struct KnownService {
     const char* name;
     std::vector<std::uint8_t> protos;
-    std::vector<std::uint16_t> ports;
-    bool local;                     // see Essential
-    bool anywhere;                  // needs no networks: it speaks before there is an address
-    std::vector<const char*> units; // Debian's, below /system.slice
+    std::vector<std::uint16_t> ports; // none: the one of [api] listen
+    bool local;                       // see Essential
+    bool anywhere;                    // needs no networks: it speaks before there is an address
+    std::vector<const char*> units;   // Debian's, below /system.slice
 };
 const std::vector<KnownService>& known_services();
 
-// One [[essential]] of the configuration.
-Essential read_essential(Section& section);
+// One [[essential]] of the configuration. api_port: of [api] listen, if there is that section.
+Essential read_essential(Section& section, std::optional<std::uint16_t> api_port);
 
 // An essential as it stands now.
 struct EssentialState {

@@ -28,7 +28,8 @@ Result<std::optional<T>> read_entry(const Json& entry, const char* what, Read re
 
 Json PendingPush::to_json() const {
     return {{"pushed", id_json(pushed)}, {"before", id_json(before)}, {"until", until.time_since_epoch().count()},
-            {"wait", wait.count()},      {"probes", probes},          {"uid", by}};
+            {"wait", wait.count()},      {"probes", probes},          {"uid", by.uid},
+            {"client", by.client}};
 }
 
 Result<std::optional<PendingPush>> PendingPush::read(const Json& entry) {
@@ -38,7 +39,7 @@ Result<std::optional<PendingPush>> PendingPush::read(const Json& entry) {
                            .until = policy::Time(std::chrono::seconds(entry.at("until").get<std::int64_t>())),
                            .wait = std::chrono::seconds(entry.at("wait").get<std::int64_t>()),
                            .probes = entry.at("probes").get<std::vector<std::string>>(),
-                           .by = entry.at("uid").get<uid_t>()};
+                           .by = {.uid = entry.at("uid").get<uid_t>(), .client = entry.at("client")}};
     });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/base/result.hpp"
+#include "agent/core/requests.hpp"
 #include "policy/text.hpp"
 
 #include <nlohmann/json.hpp>
@@ -12,7 +13,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <sys/types.h>
 #include <vector>
 
 namespace penstock::core {
@@ -32,7 +32,7 @@ struct PendingPush {
     policy::Time until;              // by TrustedTime
     std::chrono::seconds wait{};     // from the push to `until`
     std::vector<std::string> probes; // names of devices
-    uid_t by = 0;
+    Asker by;
 
     [[nodiscard]] nlohmann::json to_json() const;
     // None: the ledger knows of no such push.

@@ -15,7 +15,9 @@ namespace {
 std::string version(const PolicyId& id) { return "version " + std::to_string(id.version); }
 
 nlohmann::json about(const PendingPush& push, const std::string& why) {
-    return {{"version", push.pushed.version}, {"before", push.before.version}, {"why", why}, {"uid", push.by}};
+    nlohmann::json out = {{"version", push.pushed.version}, {"before", push.before.version}, {"why", why}};
+    push.by.sign(out);
+    return out;
 }
 
 // Another push changed the ledger, and did not get into force itself.
@@ -95,8 +97,9 @@ void PolicyManager::confirm() {
                 events_.add(log::Level::warning, "state_problem", {{"why", job->kept.error().message()}});
             return;
         }
-        events_.add(log::Level::info, "policy_confirmed",
-                    {{"version", job->push.pushed.version}, {"uid", job->push.by}});
+        nlohmann::json fields = {{"version", job->push.pushed.version}};
+        job->push.by.sign(fields);
+        events_.add(log::Level::info, "policy_confirmed", std::move(fields));
         end_wait({.message = version(job->push.pushed) + " stays in force: the gateway is well with it"});
     });
 }
@@ -142,7 +145,7 @@ void PolicyManager::returned(const Return& job) {
     }
     events_.add(log::Level::error, "policy_reverted", about(job.push, job.why));
     went_back_ = WentBack{.to = job.push.before, .from = job.push.pushed, .why = job.why};
-    take(*job.result, std::nullopt);
+    take(*job.result, nullptr);
     end_wait({.status = fail(said + "; " + version(job.push.before) + " is in force again"), .went_back = true});
 }
 

@@ -227,7 +227,7 @@ void PolicyManager::replace_in_force(std::shared_ptr<const Candidate> candidate)
         [] {});
 }
 
-void PolicyManager::take(std::shared_ptr<Candidate> candidate, std::optional<uid_t> pushed_by) {
+void PolicyManager::take(std::shared_ptr<Candidate> candidate, const Asker* pushed_by) {
     replace_in_force(std::move(candidate));
     know_slots();
     say_forgotten(*in_force_);
@@ -251,7 +251,7 @@ void PolicyManager::take(std::shared_ptr<Candidate> candidate, std::optional<uid
                              {"digest", digest()},
                              {"generation", store_.generation()}};
     if (pushed_by)
-        fields["uid"] = *pushed_by;
+        pushed_by->sign(fields);
     events_.add(log::Level::info, "policy_in_force", std::move(fields));
 }
 
@@ -331,7 +331,7 @@ Status PolicyManager::load(const std::string& bundle, const Last& must_be) {
     } else {
         if (auto ok = put_in_force(**candidate, nullptr); !ok)
             return ok;
-        take(*candidate, std::nullopt);
+        take(*candidate, nullptr);
     }
     check_expiry();
     return {};

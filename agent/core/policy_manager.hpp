@@ -7,6 +7,7 @@
 #include "agent/core/event_log.hpp"
 #include "agent/core/learnt_addresses.hpp"
 #include "agent/core/pending_push.hpp"
+#include "agent/core/requests.hpp"
 #include "agent/core/root_store.hpp"
 #include "agent/core/schedule.hpp"
 #include "agent/core/step_times.hpp"
@@ -50,7 +51,7 @@ public:
     };
     struct PushOptions {
         bool dry_run = false;
-        uid_t by = 0;                // the user who pushes
+        Asker by;                    // who pushes
         std::chrono::seconds wait{}; // not 0: goes back after so long unless it is confirmed
         std::vector<std::string> probes;
     };
@@ -156,8 +157,9 @@ private:
     void resume_wait();
     Status load(const std::string& bundle, const Last& must_be);
     void root_pushed(const Push& push);
+    void say_of(const Push& push, log::Level level, std::string_view event, nlohmann::json fields);
     void say_refused(const Push& push, const policy::Refused& refused);
-    void take(std::shared_ptr<Candidate> candidate, std::optional<uid_t> pushed_by);
+    void take(std::shared_ptr<Candidate> candidate, const Asker* pushed_by);
     void replace_in_force(std::shared_ptr<const Candidate> candidate);
     void know_slots();
     enum class If_impossible { lock, keep };

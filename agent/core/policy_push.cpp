@@ -121,26 +121,29 @@ void PolicyManager::root_pushed(const Push& push) {
     if (taken.already_in_force)
         message = title + " is already in force";
     else
-        events_.add(log::Level::info, "root_in_force",
-                    {{"fleet", taken.root.fleet},
-                     {"version", taken.root.version},
-                     {"before", taken.before},
-                     {"uid", push.options.by},
-                     {"expires", policy::format_time(taken.root.expires)}});
+        say_of(push, log::Level::info, "root_in_force",
+               {{"fleet", taken.root.fleet},
+                {"version", taken.root.version},
+                {"before", taken.before},
+                {"expires", policy::format_time(taken.root.expires)}});
     if (!push.orphaned.empty()) {
         constexpr auto kMend = "push a bundle signed by its policy keys before the next restart";
-        events_.add(log::Level::error, "policy_without_root",
-                    {{"why", push.orphaned}, {"mend", kMend}, {"uid", push.options.by}});
+        say_of(push, log::Level::error, "policy_without_root", {{"why", push.orphaned}, {"mend", kMend}});
         message += "; the policy in force would be refused under it (" + push.orphaned + "): " + kMend;
     }
     push.done({{}, "", message});
 }
 
+// With who pushed.
+void PolicyManager::say_of(const Push& push, log::Level level, std::string_view event, nlohmann::json fields) {
+    push.options.by.sign(fields);
+    events_.add(level, event, std::move(fields));
+}
+
 void PolicyManager::say_refused(const Push& push, const Refused& refused) {
     const auto name = std::string(policy::refusal_name(refused.refusal));
-    events_.add(
-        log::Level::warning, "bundle_refused",
-        {{"refusal", name}, {"why", refused.message}, {"dry_run", push.options.dry_run}, {"uid", push.options.by}});
+    say_of(push, log::Level::warning, "bundle_refused",
+           {{"refusal", name}, {"why", refused.message}, {"dry_run", push.options.dry_run}});
     push.done({fail(refused.message), name, ""});
 }
 
@@ -153,8 +156,7 @@ void PolicyManager::pushed(const Push& push) {
     auto answer = push.answer;
     answer.took = (*push.result)->times.steps();
     if (!push.status) {
-        events_.add(log::Level::error, "bundle_failed",
-                    {{"why", push.status.error().message()}, {"uid", push.options.by}});
+        say_of(push, log::Level::error, "bundle_failed", {{"why", push.status.error().message()}});
         answer.status = push.status;
         return push.done(answer);
     }
@@ -170,7 +172,7 @@ void PolicyManager::pushed(const Push& push) {
 void PolicyManager::in_force_now(const Push& push, PushAnswer& answer) {
     went_back_.reset();
     const auto before = std::exchange(waiting_, std::nullopt);
-    take(*push.result, push.options.by);
+    take(*push.result, &push.options.by);
     if (push.waits) {
         answer.waits_until = push.waits->until;
         waiting_ = Waiting{

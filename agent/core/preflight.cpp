@@ -93,6 +93,9 @@ void check_network(const Config& config, Preflight& out) {
             if (network->find(name) == nullptr)
                 out.warnings.push_back("there is no interface " + name + " (" + role +
                                        ") yet; nothing passes it until it comes");
+    if (config.api)
+        if (auto ok = config.api->check_listen(config.lan); !ok)
+            out.wrong.push_back(ok.error().message());
     check_bridges(config, *network, out);
     check_addresses(config, *network, out);
 }

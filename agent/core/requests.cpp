@@ -24,8 +24,8 @@ bool flag(const nlohmann::json& request, const char* key) {
 }
 
 // wait_healthy: seconds; probe: names of devices.
-Result<PolicyManager::PushOptions> push_options(const nlohmann::json& request, uid_t by) {
-    PolicyManager::PushOptions out{.dry_run = flag(request, "dry_run"), .by = by};
+Result<PolicyManager::PushOptions> push_options(const nlohmann::json& request, Asker by) {
+    PolicyManager::PushOptions out{.dry_run = flag(request, "dry_run"), .by = std::move(by)};
     if (const auto wait = request.find("wait_healthy"); wait != request.end()) {
         if (!wait->is_number_unsigned() || *wait < kShortestWait.count() || *wait > kLongestWait.count())
             return fail("wait_healthy is a number of seconds from " + std::to_string(kShortestWait.count()) + " to " +
@@ -67,6 +67,10 @@ nlohmann::json answer_to_push(const PolicyManager::PushAnswer& result) {
 
 void Agent::handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) {
     const auto op = text(request, "op");
+    if (!may_ask(answer->door(), op)) {
+        answer->send(refused("the API may not ask for \"" + op + "\""));
+        return answer->finish();
+    }
     if (op == "push")
         return push(request, std::move(body), answer);
     if (op == "events")
@@ -101,7 +105,7 @@ void Agent::push(const nlohmann::json& request, std::string bundle, const std::s
         answer->send(refused("push needs a bundle: {\"op\":\"push\",\"size\":BYTES} and then its bytes"));
         return answer->finish();
     }
-    auto options = push_options(request, answer->uid());
+    auto options = push_options(request, asker_of(answer->uid(), answer->door(), request));
     if (!options) {
         answer->send(refused(options.error().message()));
         return answer->finish();

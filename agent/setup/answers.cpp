@@ -37,7 +37,7 @@ bool is_way_out(const core::NetworkView& network, int ifindex) {
 std::vector<std::string> service_names() {
     std::vector<std::string> out;
     for (const auto& service : core::known_services())
-        if (!service.anywhere)
+        if (!service.anywhere && !service.ports.empty()) // the API is set up by hand
             out.emplace_back(service.name);
     return out;
 }

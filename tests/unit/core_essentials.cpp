@@ -18,11 +18,11 @@ struct Read {
     std::string error;
 };
 
-Read read(const std::string& text) {
+Read read(const std::string& text, std::optional<std::uint16_t> api_port = std::nullopt) {
     const auto table = toml::parse(text);
     Complaints complaints("penstock.toml");
     Section section("[[essential]]", &table, complaints);
-    Read out{.essential = read_essential(section), .error = {}};
+    Read out{.essential = read_essential(section, api_port), .error = {}};
     if (const auto ok = complaints.status(); !ok)
         out.error = ok.error().message();
     return out;

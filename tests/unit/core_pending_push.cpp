@@ -15,7 +15,7 @@ PendingPush push_of(std::vector<std::string> probes) {
             .until = policy::Time(std::chrono::seconds(1'800'000'000)),
             .wait = std::chrono::seconds(60),
             .probes = std::move(probes),
-            .by = 1000};
+            .by = {.uid = 1000, .client = {{"client", "dns:ci"}}}};
 }
 
 struct Gateway {
@@ -37,7 +37,8 @@ BOOST_AUTO_TEST_CASE(comes_back_from_the_ledger_as_it_was) {
     const auto after = PendingPush::read(nlohmann::json::parse(before.to_json().dump()));
     BOOST_REQUIRE(after && *after);
     BOOST_TEST(((*after)->pushed == before.pushed && (*after)->before == before.before));
-    BOOST_TEST(((*after)->until == before.until && (*after)->wait == before.wait && (*after)->by == before.by));
+    BOOST_TEST(((*after)->until == before.until && (*after)->wait == before.wait && (*after)->by.uid == 1000 &&
+                (*after)->by.client == before.by.client));
     BOOST_TEST((*after)->probes == before.probes, boost::test_tools::per_element());
     const WentBack back{.to = before.before, .from = before.pushed, .why = "why"};
     const auto again = WentBack::read(back.to_json());
