@@ -4,15 +4,20 @@
 #include "agent/cli/client.hpp"
 #include "agent/cli/command.hpp"
 #include "agent/cli/format.hpp"
+#include "agent/cli/remote.hpp"
 
 #include <array>
+#include <cstdio>
 #include <iostream>
+#include <unistd.h>
 #include <vector>
 
 namespace penstock::cli {
 namespace {
 
 using Json = nlohmann::json;
+
+constexpr std::size_t kWorthShowing = 1U << 20; // bytes
 
 // As penstockd goes through them.
 constexpr std::array kSteps = {"verify", "parse", "compile", "tables", "store", "switch", "compare"};
@@ -39,6 +44,7 @@ struct Given {
     bool dry_run = false;
     unsigned wait = 0; // seconds; 0: not asked for
     std::vector<std::string> probes;
+    Remote remote;
 };
 
 // Says what is in force as soon as it is, then what came of it. Programs get one answer, the last one, with what the
@@ -71,10 +77,49 @@ void push_and_wait(const Command& command, const Json& request, const std::strin
     command.print(*end, [](const Json& done) { return text_of(done, "message") + "\n"; });
 }
 
+// One line on a terminal, of uploads that one can see go.
+Progress progress_of(std::size_t size) {
+    if (isatty(STDERR_FILENO) == 0 || size < kWorthShowing)
+        return [](std::size_t) {};
+    return [size, shown = std::size_t{101}](std::size_t sent) mutable {
+        const auto percent = sent * 100 / size;
+        if (percent != shown)
+            std::fprintf(stderr, "\rsent %zu %% of %s", shown = percent, human_size(double(size)).c_str());
+        if (sent == size)
+            std::fputs("\r\033[Kwaiting for the gateway\r", stderr);
+    };
+}
+
+void push_elsewhere(const Command& command, const Remote& remote, std::string_view bundle, bool dry_run) {
+    const auto answer = push_to(remote, bundle, dry_run, progress_of(bundle.size()));
+    if (isatty(STDERR_FILENO) != 0)
+        std::fputs("\r\033[K", stderr);
+    if (!answer)
+        return command.failed(answer.error());
+    if (!answer->value("ok", false))
+        return command.failed(Error(text_of(*answer, "error", remote.to + " refused without a reason")));
+    command.print(*answer, show_push);
+}
+
+// --to and what goes with it.
+CLI::Option* add_remote_options(CLI::App& push, Remote& remote) {
+    auto* to = push.add_option("--to", remote.to, "HOST:PORT of penstock-api of a gateway elsewhere");
+    auto* cert = push.add_option("--cert", remote.certificate, "our certificate for it (PEM)")->needs(to);
+    auto* key = push.add_option("--key", remote.key, "its private key (PEM)")->needs(to);
+    auto* ca = push.add_option("--ca", remote.ca, "whose certificate the gateway must have (PEM)")->needs(to);
+    to->needs(cert)->needs(key)->needs(ca);
+    return to->check([](const std::string& text) {
+        const auto place = HostPort::parse(text);
+        return place ? "" : place.error().message();
+    });
+}
+
 void run_push(const Command& command, const Given& given) {
     const auto bundle = read_bundle_file(given.file);
     if (!bundle)
         return command.failed(bundle.error());
+    if (!given.remote.to.empty())
+        return push_elsewhere(command, given.remote, *bundle, given.dry_run);
     Json request = {{"op", "push"}, {"size", bundle->size()}, {"dry_run", given.dry_run}};
     if (given.wait == 0)
         return command.ask_and_print(request, show_push, *bundle);
@@ -92,7 +137,8 @@ void add_push_command(CLI::App& app, const std::string& socket, int& exit_code) 
     examples(push, "  penstock push --dry-run policy.bundle\n"
                    "  penstock push policy.bundle\n"
                    "  penstock push --wait-healthy 60 --probe thermostat-12 policy.bundle\n"
-                   "  penstock push root-2.json");
+                   "  penstock push root-2.json\n"
+                   "  penstock push policy.bundle --to gw-1.example:8443 --cert ci.pem --key ci.key --ca ca.pem");
     push->add_option("FILE", given->file, "signed bundle, or root document")->required();
     push->add_flag("--dry-run", given->dry_run,
                    "verify and compile on the gateway, say what would change; change nothing");
@@ -102,6 +148,7 @@ void add_push_command(CLI::App& app, const std::string& socket, int& exit_code) 
     push->add_option("--probe", given->probes, "well is: packets of this device go and come (else: the tunnels are up)")
         ->needs(wait)
         ->allow_extra_args(false);
+    add_remote_options(*push, given->remote)->excludes(wait); // who is not on the gateway may be cut off by the policy
     push->callback([=] { run_push(*run, *given); });
 }
 

@@ -131,7 +131,7 @@ void Gateway::push_next(const Next& next, Status& status) {
     auto bundle = next();
     if (!bundle)
         return loop_->stop();
-    policies_->push(std::move(*bundle), {.by = getuid()}, [&](const core::PolicyManager::PushAnswer& answer) {
+    policies_->push(std::move(*bundle), {.by = {.uid = getuid()}}, [&](const core::PolicyManager::PushAnswer& answer) {
         status = answer.status;
         if (!status)
             return loop_->stop();
