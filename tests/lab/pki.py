@@ -48,6 +48,11 @@ class Authority:
     def _key(self) -> Path:
         return self.directory / f"{self.name}.key"
 
+    @property
+    def key_for_tests(self) -> Path:
+        """For what strongSwan's pki does not sign."""
+        return self._key
+
     @staticmethod
     def make(directory: Path, name: str) -> "Authority":
         directory.mkdir(parents=True, exist_ok=True)
@@ -66,3 +71,9 @@ class Authority:
         _write(certificate, _pki("--issue", "--cacert", str(self.certificate), "--cakey", str(self._key), *lifetime,
                                  "--dn", f"O=penstock lab, CN={identity}", *names, "--flag", "serverAuth",
                                  "--flag", "clientAuth", "--digest", "sha384", "--outform", "pem", data=public), 0o644)
+
+    def revoke(self, crl: Path, *certificates: Path, days: int = 30) -> None:
+        """A CRL that lists these."""
+        listed = [word for certificate in certificates for word in ("--reason", "key-compromise", "--cert", str(certificate))]
+        _write(crl, _pki("--signcrl", "--cacert", str(self.certificate), "--cakey", str(self._key), "--lifetime", str(days), *listed,
+                         "--digest", "sha384", "--outform", "pem"), 0o644)

@@ -14,6 +14,7 @@ import layers
 import mtu
 import pushing
 import recovery
+import remote
 from expect import must
 from hours import rights_keep_hours
 from lab import probe, sabotage, scenes, strongswan
@@ -246,6 +247,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     **booting.CASES,
     **mtu.CASES,
     **recovery.CASES,
+    **remote.CASES,
     "quickstarts_at_once": quickstarts_at_once,
     "witness_sees_an_open_gate": witness_sees_an_open_gate,
 }
@@ -253,5 +255,5 @@ CASES: dict[str, Callable[[Stage], None]] = {
 SAME_ON_EVERY_KERNEL = {"quickstarts_at_once", "rights_keep_hours", "two_managers_fight", "policy_expires", "certificate_is_renewed",
                         "peer_away_for_long", "penstock_ike_hangs", "devices_learn_their_addresses",
                         "keys_change_while_traffic_flows", "state_is_sealed", "state_without_seals_is_taken_over", "storage_key_is_replaced", "audit_tells_who_did_what",
-                        "a_crash_in_the_middle_of_a_push", *pushing.CASES}
+                         "a_crash_in_the_middle_of_a_push", *pushing.CASES, *remote.CASES}
 WITHOUT_AGENT = {"quickstarts_at_once", "judge_knows_clear_frames", "lab_carries_stock_strongswan"}
