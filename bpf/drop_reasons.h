@@ -34,7 +34,8 @@
     X(27, RATE, "the device sends more than its rate")                                                                 \
     X(28, WRONG_LAN, "the device is bound to another LAN interface")                                                   \
     X(29, LATCHED, "the witness saw a frame in clear; nothing is forwarded until an operator clears it")               \
-    X(30, NOT_LEARNT, "an address that the device has not yet; the gateway learns it, or says why not")
+    X(30, NOT_LEARNT, "an address that the device has not yet; the gateway learns it, or says why not")                \
+    X(31, CARRIER, "on a carrier, but of no uplink above it: another VLAN, another PPPoE session, or neither")
 
 enum penstock_drop_reason {
 #define PENSTOCK_X(number, name, text) PENSTOCK_DROP_##name = number,

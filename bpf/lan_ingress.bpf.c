@@ -62,7 +62,7 @@ INLINE int judge_arp(struct __sk_buff* ctx, struct packet* p, __u32 generation) 
 
     if (reason != PENSTOCK_DROP_NONE)
         return DROP_FOR(reason, slot);
-    arp = parse_arp(ctx, p);
+    arp = parse_arp(ctx, ETH_HLEN, p);
     if (!arp)
         return DROP(MALFORMED, slot);
     if (!same_mac(arp->sender_mac, p->mac))

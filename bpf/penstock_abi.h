@@ -61,15 +61,34 @@ enum penstock_link_role {
     PENSTOCK_LINK_OTHER = 0, /* guarded, nothing passes */
     PENSTOCK_LINK_LAN = 1,
     PENSTOCK_LINK_UPLINK = 2,
-    PENSTOCK_LINK_TUNNEL = 3, /* TUN of the userspace ESP */
+    PENSTOCK_LINK_TUNNEL = 3,  /* TUN of the userspace ESP */
+    PENSTOCK_LINK_CARRIER = 4, /* below an uplink: what is not a frame of that one does not pass */
+};
+
+enum penstock_link_flags {
+    PENSTOCK_LINK_CARRIES = 1 << 0, /* the map carriers has it: every CARRIER, and an uplink with another above it */
+    PENSTOCK_LINK_PPPOE = 1 << 1,   /* an uplink's PPPoE client speaks on it */
+    PENSTOCK_LINK_LACP = 1 << 2,    /* port of an uplink's bond */
 };
 
 struct penstock_link {
     __u8 role;
     __u8 l2_len; /* bytes before the IP header: 14 (Ethernet) or 0 (raw IP) */
-    __u8 pad[2];
+    __u8 flags;  /* enum penstock_link_flags */
+    __u8 pad;
 };
 PENSTOCK_SIZE(struct penstock_link, 4);
+
+/* ---- map carriers: hash, an interface and a header that a frame on it begins with -> ifindex (u32) of the interface
+ * whose frame it is: a VLAN (id: VID), a PPPoE session (id: its number); with neither (0, 0) the bond or bridge that it
+ * is a port of ---- */
+
+struct penstock_carrier {
+    __u32 ifindex;
+    __u16 ethertype; /* ETH_P_8021Q, ETH_P_8021AD, ETH_P_PPP_SES, 0 */
+    __u16 id;
+};
+PENSTOCK_SIZE(struct penstock_carrier, 8);
 
 /* ---- map host_addresses: hash, the gateway's own addresses on LAN and uplink -> 1 (u8) ---- */
 

@@ -15,8 +15,6 @@
 #define ARPHRD_LOOPBACK 772
 #define ARPHRD_NONE 0xfffe
 
-#define PPP_IP 0x21
-#define PPP_IPV6 0x57
 #define PORT_IKE 500
 #define PORT_NATT 4500
 
@@ -284,7 +282,7 @@ int witness(__u64* ctx) {
     link = bpf_map_lookup_elem(&links, &f.ifindex);
     if (link && (link->role == PENSTOCK_LINK_LAN || link->role == PENSTOCK_LINK_TUNNEL))
         return 0;
-    f.uplink = link && link->role == PENSTOCK_LINK_UPLINK;
+    f.uplink = link && (link->role == PENSTOCK_LINK_UPLINK || link->role == PENSTOCK_LINK_CARRIER);
     f.forwarded = skb->skb_iif != 0;
     f.data = skb->data;
     f.length = skb->len - skb->data_len;

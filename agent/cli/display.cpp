@@ -112,7 +112,10 @@ std::string interface_name(const Json& one) {
         mark = ", " + paint("absent", Tone::doubtful);
     else if (role != "tunnel" && !one.value("guarded", false))
         mark = ", " + paint("NOT GUARDED", Tone::bad);
-    return text_of(one, "name") + " (" + role + mark + ")";
+    std::string carried;
+    for (const auto& uplink : one.value("carries", Json::array()))
+        carried += (carried.empty() ? " of " : "+") + uplink.get<std::string>();
+    return text_of(one, "name") + " (" + role + (role == "carrier" ? carried : "") + mark + ")";
 }
 
 // A name that is longer than its column ends in '~'.

@@ -136,6 +136,26 @@ void check_interfaces(const Config& config, Section& lan, Section& uplink) {
         }
 }
 
+// "ppp0@wan0", as `ip link` writes what stands on what.
+void read_pppoe(Config& config, Section& uplink) {
+    std::vector<std::string> texts;
+    uplink.read_list("pppoe", texts);
+    for (const auto& text : texts) {
+        const auto at = text.find('@');
+        const Config::Pppoe one{.uplink = text.substr(0, at),
+                                .carrier = at == std::string::npos ? "" : text.substr(at + 1)};
+        if (one.uplink.empty() || one.carrier.empty() || one.carrier.size() >= IFNAMSIZ)
+            uplink.complain("pppoe", policy::quote(text) +
+                                         " is no PPPoE uplink; write it as \"ppp0@wan0\": the uplink, and "
+                                         "the Ethernet interface below it");
+        else if (std::ranges::find(config.uplink, one.uplink) == config.uplink.end())
+            uplink.complain("pppoe", one.uplink + " is not among [uplink] interfaces");
+        else if (std::ranges::find(config.lan, one.carrier) != config.lan.end())
+            uplink.complain("pppoe", one.carrier + " is a LAN; PPPoE needs an interface of its own");
+        config.pppoe.push_back(one);
+    }
+}
+
 void check_tunnels(const std::vector<TunnelConfig>& tunnels, const std::vector<std::uint32_t>& lines,
                    Complaints& complaints) {
     std::size_t networks = 0;
@@ -220,6 +240,7 @@ Result<Config> Config::load(const std::filesystem::path& file) {
     uplink.read_list("interfaces", config.uplink, kRequired);
     uplink.read_choice("host_egress", {{"closed", [&] { config.host_egress_open = false; }},
                                        {"open", [&] { config.host_egress_open = true; }}});
+    read_pppoe(config, uplink);
     uplink.refuse_unknown_keys();
     check_interfaces(config, lan, uplink);
     if (const auto* table = root["api"].as_table()) {

@@ -50,6 +50,11 @@ struct Config {
     std::string gateway;
     std::vector<std::string> lan, uplink; // interface names
     EarlyDropMode early_drop = EarlyDropMode::automatic;
+    struct Pppoe {
+        std::string uplink, carrier; // ppp0 over wan0
+        bool operator==(const Pppoe&) const = default;
+    };
+    std::vector<Pppoe> pppoe;
     bool host_egress_open = false;
     std::vector<Essential> essentials;
 

@@ -227,7 +227,9 @@ Status Guard::put_up_layers() {
     if (!network)
         return tl::unexpected(network.error());
     network_ = std::move(*network);
+    carriers_ = find_carriers(config_, network_, net::list_pppoe_sessions());
     auto first = keep_pins();
+    keep_first(first, gate_.set_carried(carriers_.carried));
     keep_first(first, gate_.set_flags(flags()));
     keep_first(first, attach_all());
     keep_first(first, tell_gate());

@@ -2,6 +2,7 @@
 // of them stand. Compares with the kernel whenever something changed, and puts back what is missing.
 #pragma once
 
+#include "agent/core/carriers.hpp"
 #include "agent/core/config.hpp"
 #include "agent/core/essentials.hpp"
 #include "agent/core/event_log.hpp"
@@ -46,9 +47,10 @@ public:
 
     struct Interface {
         std::string name;
-        std::string role; // lan, uplink, tunnel, other
-        bool guarded;
-        std::string early_drop = {}; // of a LAN: "on", or why not
+        std::string role; // lan, lan port, uplink, carrier, tunnel, other
+        bool guarded = false;
+        std::string early_drop = {};           // of a LAN: "on", or why not
+        std::vector<std::string> carries = {}; // uplinks that stand on it
     };
     [[nodiscard]] const std::vector<Interface>& interfaces() const { return interfaces_; }
     [[nodiscard]] bool closed() const { return problem_.empty(); }
@@ -125,6 +127,7 @@ private:
     datapath::Witness witness_;
     datapath::Marks marks_;
     NetworkView network_;
+    Carriers carriers_;
     std::vector<Interface> interfaces_;
     std::vector<EssentialState> essentials_;
     std::string tun_;

@@ -40,6 +40,8 @@ const char* role_name(penstock_link_role role) {
         return "uplink";
     case PENSTOCK_LINK_TUNNEL:
         return "tunnel";
+    case PENSTOCK_LINK_CARRIER:
+        return "carrier";
     case PENSTOCK_LINK_OTHER:
         break;
     }
@@ -141,7 +143,14 @@ Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look&
         role = PENSTOCK_LINK_UPLINK;
     else if (is_tunnel(link))
         role = PENSTOCK_LINK_TUNNEL;
-    shown = {.name = link.name, .role = role_name(role), .guarded = role != PENSTOCK_LINK_TUNNEL};
+    const auto found = carriers_.links.find(link.index);
+    const auto carrier = found != carriers_.links.end() && l2 == 14U ? found->second : Carrier{};
+    if (!carrier.uplinks.empty() && role == PENSTOCK_LINK_OTHER)
+        role = PENSTOCK_LINK_CARRIER;
+    shown = {.name = link.name,
+             .role = role_name(role),
+             .guarded = role != PENSTOCK_LINK_TUNNEL,
+             .carries = {carrier.uplinks.begin(), carrier.uplinks.end()}};
     if (role != PENSTOCK_LINK_LAN) // it may have been one
         if (auto ok = early_drop_.detach(link.index); !ok)
             return ok;
@@ -166,7 +175,7 @@ Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look&
     for (const auto hook : hooks)
         if (auto ok = keep_hook(link, hook, look); !ok)
             return ok;
-    if (auto ok = gate_.set_link(link.index, role, l2.value_or(0)); !ok)
+    if (auto ok = gate_.set_link(link.index, role, l2.value_or(0), carrier.flags); !ok)
         return ok;
     if (role == PENSTOCK_LINK_LAN)
         shown.early_drop = keep_early_drop(link);

@@ -1,6 +1,7 @@
 #include "agent/core/preflight.hpp"
 
 #include "agent/base/file.hpp"
+#include "agent/core/carriers.hpp"
 #include "agent/core/credentials.hpp"
 #include "agent/core/ike_supervisor.hpp"
 #include "agent/core/root_store.hpp"
@@ -53,7 +54,7 @@ void check_bridges(const Config& config, const NetworkView& network, Preflight& 
             if (bridge != nullptr && bridge == bridge_of(uplink))
                 out.wrong.push_back("LAN " + lan + " and uplink " + uplink + " are on the same bridge " + bridge->name +
                                     ", which would carry frames past the tunnel; take one of them out: ip link set " +
-                                    uplink + " nomaster");
+                                    (uplink == bridge->name ? lan : uplink) + " nomaster");
         }
     for (const auto& lan : config.lan) {
         const auto* link = network.find(lan);
@@ -62,6 +63,22 @@ void check_bridges(const Config& config, const NetworkView& network, Preflight& 
             out.wrong.push_back("LAN " + lan + " is a port of bridge " + bridge->name + "; name " + bridge->name +
                                 " in [lan] interfaces instead");
     }
+}
+
+// Of two on one wire nobody can tell what a device's frame is and what the uplink's.
+void check_carriers(const Config& config, const NetworkView& network, Preflight& out) {
+    for (const auto& lan : config.lan)
+        for (const auto& uplink : config.uplink) {
+            if (const auto* link = network.find(lan); link != nullptr && link->master != 0)
+                continue; // told as a bridge's port
+            const auto below = footing(config, network, uplink);
+            for (const int one : footing(config, network, lan))
+                if (const auto* link = network.find(one); link != nullptr && below.contains(one)) {
+                    out.wrong.push_back("LAN " + lan + " and uplink " + uplink + " are both carried by " + link->name +
+                                        "; give one of them an interface of its own");
+                    break;
+                }
+        }
 }
 
 void check_addresses(const Config& config, const NetworkView& network, Preflight& out) {
@@ -97,6 +114,7 @@ void check_network(const Config& config, Preflight& out) {
         if (auto ok = config.api->check_listen(config.lan); !ok)
             out.wrong.push_back(ok.error().message());
     check_bridges(config, *network, out);
+    check_carriers(config, *network, out);
     check_addresses(config, *network, out);
 }
 

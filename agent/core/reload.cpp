@@ -14,6 +14,7 @@ std::string differences(const Config& before, const Config& after) {
     compare("[gateway] name", before.gateway, after.gateway);
     compare("[lan] interfaces", before.lan, after.lan);
     compare("[uplink] interfaces", before.uplink, after.uplink);
+    compare("[uplink] pppoe", before.pppoe, after.pppoe);
     compare("[uplink] host_egress", before.host_egress_open, after.host_egress_open);
     compare("[[essential]]", before.essentials, after.essentials);
     compare("[api]", before.api, after.api);

@@ -29,6 +29,7 @@ nlohmann::json Agent::guard_status() const {
         nlohmann::json shown = {{"name", one.name},
                                 {"role", one.role},
                                 {"guarded", one.guarded},
+                                {"carries", one.carries},
                                 {"present", if_nametoindex(one.name.c_str()) != 0}};
         if (!one.early_drop.empty())
             shown["early_drop"] = one.early_drop;

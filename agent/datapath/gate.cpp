@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <arpa/inet.h>
 #include <cstring>
+#include <map>
 #include <sys/socket.h>
 
 namespace penstock::datapath {
@@ -17,11 +18,11 @@ template <class Key> struct KeyLess {
     bool operator()(const Key& a, const Key& b) const { return std::memcmp(&a, &b, sizeof a) < 0; }
 };
 
-// Makes the map hold exactly these keys, new ones first.
-template <class Key>
-Status make_equal(const TypedMap<Key, std::uint8_t>& map, const std::set<Key, KeyLess<Key>>& wanted) {
-    for (const auto& key : wanted)
-        if (auto ok = map.put(key, 1); !ok)
+// Makes the map hold exactly these, new ones first.
+template <class Key, class Value>
+Status make_equal(const TypedMap<Key, Value>& map, const std::map<Key, Value, KeyLess<Key>>& wanted) {
+    for (const auto& [key, value] : wanted)
+        if (auto ok = map.put(key, value); !ok)
             return ok;
     for (const auto& [key, value] : map.entries())
         if (!wanted.contains(key))
@@ -73,9 +74,9 @@ Result<Gate> Gate::make(const Programs& programs) {
         return {};
     };
     for (const auto& ok :
-         {adopt(out.gate_, "gate"), adopt(out.links_, "links"), adopt(out.host_addresses_, "host_addresses"),
-          adopt(out.sas_, "sas"), adopt(out.near_links_, "near_links"), adopt(out.near_sas_, "near_sas"),
-          adopt(out.tunnels_, "tunnels"), adopt(out.selectors_, "selectors"),
+         {adopt(out.gate_, "gate"), adopt(out.links_, "links"), adopt(out.carriers_, "carriers"),
+          adopt(out.host_addresses_, "host_addresses"), adopt(out.sas_, "sas"), adopt(out.near_links_, "near_links"),
+          adopt(out.near_sas_, "near_sas"), adopt(out.tunnels_, "tunnels"), adopt(out.selectors_, "selectors"),
           adopt(out.guarded_networks_, "guarded_networks"), adopt(out.essentials_, "essentials")})
         if (!ok)
             return tl::unexpected(ok.error());
@@ -116,10 +117,11 @@ Status Gate::set_essentials(const std::vector<EssentialRule>& rules) {
     return {};
 }
 
-Status Gate::set_link(int ifindex, penstock_link_role role, unsigned l2_len) {
+Status Gate::set_link(int ifindex, penstock_link_role role, unsigned l2_len, unsigned flags) {
     penstock_link link{};
     link.role = static_cast<std::uint8_t>(role);
     link.l2_len = static_cast<std::uint8_t>(l2_len);
+    link.flags = static_cast<std::uint8_t>(flags);
     const auto index = static_cast<std::uint32_t>(ifindex);
     const bool uplink = role == PENSTOCK_LINK_UPLINK;
     auto ok = uplink ? Status{} : clear_near(index);
@@ -127,6 +129,14 @@ Status Gate::set_link(int ifindex, penstock_link_role role, unsigned l2_len) {
     if (ok && uplink) // no other may take its place there
         ok = put_near(index, link);
     return ok;
+}
+
+Status Gate::set_carried(const std::vector<Carried>& carried) {
+    std::map<penstock_carrier, std::uint32_t, KeyLess<penstock_carrier>> wanted;
+    for (const auto& one : carried)
+        wanted[{.ifindex = static_cast<std::uint32_t>(one.carrier), .ethertype = one.ethertype, .id = one.id}] =
+            static_cast<std::uint32_t>(one.upper);
+    return make_equal(carriers_, wanted);
 }
 
 Status Gate::put_near(std::uint32_t ifindex, const penstock_link& link) const {
@@ -152,17 +162,17 @@ penstock_link_role Gate::role(int ifindex) const {
 }
 
 Status Gate::set_host_addresses(const std::set<std::pair<int, IpAddress>>& addresses) {
-    std::set<penstock_host_address, KeyLess<penstock_host_address>> wanted;
+    std::map<penstock_host_address, std::uint8_t, KeyLess<penstock_host_address>> wanted;
     for (const auto& [ifindex, address] : addresses)
-        wanted.insert({.address = to_abi(address), .ifindex = static_cast<std::uint32_t>(ifindex)});
+        wanted[{.address = to_abi(address), .ifindex = static_cast<std::uint32_t>(ifindex)}] = 1;
     return make_equal(host_addresses_, wanted);
 }
 
 Status Gate::set_guarded_networks(const std::set<IpPrefix>& networks) {
-    std::set<penstock_network, KeyLess<penstock_network>> wanted;
+    std::map<penstock_network, std::uint8_t, KeyLess<penstock_network>> wanted;
     for (const auto& network : networks)
-        wanted.insert({.bits = network.length + (network.address.family == AF_INET ? 96 : 0),
-                       .address = to_abi(network.address)});
+        wanted[{.bits = network.length + (network.address.family == AF_INET ? 96 : 0),
+                .address = to_abi(network.address)}] = 1;
     return make_equal(guarded_networks_, wanted);
 }
 

@@ -17,6 +17,15 @@ struct RemoteNetwork {
     std::uint32_t tunnel = 0; // index, below PENSTOCK_MAX_TUNNELS
 };
 
+// A frame on `carrier` that begins with this header is one of `upper`.
+struct Carried {
+    int carrier = 0;             // interfaces by their index
+    std::uint16_t ethertype = 0; // ETH_P_8021Q, ETH_P_8021AD, ETH_P_PPP_SES; 0: `carrier` is a port of `upper`
+    std::uint16_t id = 0;        // VLAN, or PPPoE session
+    int upper = 0;
+    bool operator==(const Carried&) const = default;
+};
+
 // What a service of the gateway may send.
 struct EssentialRule {
     IpPrefix network;         // of the other side
@@ -36,8 +45,10 @@ public:
         bool dhcp_owned = false; // by an essential
     };
     Status set_flags(const Flags& flags);
-    // l2_len: 14 or 0
-    Status set_link(int ifindex, penstock_link_role role, unsigned l2_len);
+    // l2_len: 14 or 0; flags: enum penstock_link_flags
+    Status set_link(int ifindex, penstock_link_role role, unsigned l2_len, unsigned flags = 0);
+    // Makes the map hold exactly these. Of two for one header the last one counts.
+    Status set_carried(const std::vector<Carried>& carried);
     void keep_links(const std::set<int>& ifindexes); // forgets all others
     [[nodiscard]] penstock_link_role role(int ifindex) const;
     // Makes the map hold exactly these (ifindex, address) pairs.
@@ -73,6 +84,7 @@ private:
 
     TypedMap<std::uint32_t, std::uint32_t> gate_;
     TypedMap<std::uint32_t, penstock_link> links_;
+    TypedMap<penstock_carrier, std::uint32_t> carriers_;
     TypedMap<penstock_host_address, std::uint8_t> host_addresses_;
     TypedMap<penstock_sa_key, std::uint32_t> sas_;
     TypedMap<std::uint32_t, penstock_near_link> near_links_;

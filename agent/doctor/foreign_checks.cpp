@@ -1,5 +1,6 @@
 // What others did to the same kernel: filters, marks, SAs, and hardware that forwards below the gate.
 #include "agent/base/fd.hpp"
+#include "agent/core/carriers.hpp"
 #include "agent/datapath/programs.hpp"
 #include "agent/doctor/doctor.hpp"
 #include "agent/doctor/hook_programs.hpp"
@@ -36,6 +37,14 @@ std::string hex(std::uint32_t value) {
 bool ours(const core::Config& config, const std::string& name) {
     return std::ranges::find(config.lan, name) != config.lan.end() ||
            std::ranges::find(config.uplink, name) != config.uplink.end();
+}
+
+// What concerns an uplink concerns what is below it.
+core::Config with_carriers(core::Config config, const core::NetworkView& network) {
+    for (const auto& [ifindex, carrier] : core::find_carriers(config, network, net::list_pppoe_sessions()).links)
+        if (const auto* link = network.find(ifindex); link != nullptr && !ours(config, link->name))
+            config.uplink.push_back(link->name);
+    return config;
 }
 
 void check_filters(const core::Config& config, const core::NetworkView& network, Report& report) {
@@ -192,16 +201,18 @@ Result<std::vector<std::string>> active_features(const std::string& interface) {
 } // namespace
 
 void check_foreign(const core::Config& config, const core::NetworkView& network, Report& report) {
-    check_filters(config, network, report);
-    check_nft(config, report);
+    const auto all = with_carriers(config, network);
+    check_filters(all, network, report);
+    check_nft(all, report);
     check_marks(config, report);
     check_sas(config, report);
 }
 
 void check_offloads(const core::Config& config, const core::NetworkView& network, Report& report) {
+    const auto all = with_carriers(config, network);
     bool found = false;
     for (const auto& link : network.links) {
-        const auto active = ours(config, link.name) ? active_features(link.name) : std::vector<std::string>{};
+        const auto active = ours(all, link.name) ? active_features(link.name) : std::vector<std::string>{};
         if (!active)
             continue; // a driver without ethtool has none of them
         for (const char* feature : {"hw-tc-offload", "esp-hw-offload"})

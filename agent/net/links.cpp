@@ -3,7 +3,9 @@
 #include "agent/net/message.hpp"
 #include "agent/net/socket.hpp"
 
+#include <arpa/inet.h>
 #include <linux/if_addr.h>
+#include <linux/if_ether.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -25,7 +27,13 @@ std::optional<Link> parse_link(const nlmsghdr& message) {
     link.name = attrs.text(IFLA_IFNAME);
     link.mtu = attrs.get<std::uint32_t>(IFLA_MTU).value_or(0);
     link.master = attrs.get<int>(IFLA_MASTER).value_or(0);
-    link.kind = attrs.nested(IFLA_LINKINFO).text(IFLA_INFO_KIND);
+    const auto info = attrs.nested(IFLA_LINKINFO);
+    link.kind = info.text(IFLA_INFO_KIND);
+    if (link.kind == "vlan") {
+        const auto data = info.nested(IFLA_INFO_DATA);
+        link.vlan = data.get<std::uint16_t>(IFLA_VLAN_ID).value_or(0);
+        link.vlan_protocol = ntohs(data.get<std::uint16_t>(IFLA_VLAN_PROTOCOL).value_or(htons(ETH_P_8021Q)));
+    }
     // A peer in another namespace has an index of that namespace: it would name the wrong interface here.
     if (!attrs.has(IFLA_LINK_NETNSID))
         link.lower = attrs.get<int>(IFLA_LINK).value_or(0);

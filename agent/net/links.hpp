@@ -16,11 +16,13 @@ struct Link {
     std::string name;
     unsigned flags = 0; // IFF_*
     unsigned mtu = 0;
-    std::uint16_t arphrd = 0;      // ARPHRD_*: how its frames begin
-    MacAddress mac;                // all zero if it has none, or one that is not 6 bytes long
-    std::string kind;              // "veth", "bridge", "tun" ...; empty for hardware
-    int master = 0;                // bridge or bond it is a port of; 0: none
-    int lower = 0;                 // carrier of a VLAN, MACVLAN ... in this namespace; 0: none
+    std::uint16_t arphrd = 0; // ARPHRD_*: how its frames begin
+    MacAddress mac;           // all zero if it has none, or one that is not 6 bytes long
+    std::string kind;         // "veth", "bridge", "tun" ...; empty for hardware
+    int master = 0;           // bridge or bond it is a port of; 0: none
+    int lower = 0;            // carrier of a VLAN, MACVLAN ... in this namespace; 0: none
+    std::uint16_t vlan = 0;   // of kind "vlan": its number, and the ethertype of its tag
+    std::uint16_t vlan_protocol = 0;
     [[nodiscard]] bool up() const; // IFF_UP: switched on; says nothing about the carrier
     bool operator==(const Link&) const = default;
 };

@@ -58,6 +58,13 @@ struct {
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 1024);
+    __type(key, struct penstock_carrier);
+    __type(value, __u32);
+} carriers __weak SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 1024);
     __type(key, struct penstock_host_address);
     __type(value, __u8);
 } host_addresses __weak SEC(".maps");

@@ -28,6 +28,10 @@
 #define ND_NEIGHBOR_ADVERT 136
 #define ND_REDIRECT 137
 
+/* PPP (RFC 1332, RFC 5072) */
+#define PPP_IP 0x21
+#define PPP_IPV6 0x57
+
 struct packet {
     struct penstock_addr source;
     struct penstock_addr destination;
@@ -306,9 +310,10 @@ struct arp_packet {
     __u8 target_ip[4];
 } __attribute__((packed));
 
-INLINE const struct arp_packet* parse_arp(struct __sk_buff* ctx, struct packet* p) {
+/* Behind an L2 header of `l2` bytes (a constant). */
+INLINE const struct arp_packet* parse_arp(struct __sk_buff* ctx, __u32 l2, struct packet* p) {
     void *data = (void*)(long)ctx->data, *end = (void*)(long)ctx->data_end;
-    const struct arp_packet* arp = data + ETH_HLEN;
+    const struct arp_packet* arp = data + l2;
     __u32 address;
 
     if ((void*)(arp + 1) > end || arp->hardware != bpf_htons(1) || arp->protocol != bpf_htons(ETH_P_IP) ||

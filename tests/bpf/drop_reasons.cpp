@@ -20,6 +20,9 @@ struct Example {
 
 void no_policy(Gateway& gateway) { gateway.forget_policy(0); }
 void unregister_uplink(Gateway& gateway) { gateway.gate.keep_links({gateway.lan, gateway.tun}); }
+void carry(Gateway& gateway) {
+    must(gateway.gate.set_link(gateway.wan, PENSTOCK_LINK_CARRIER, 14, PENSTOCK_LINK_CARRIES));
+}
 void latch(Gateway& gateway) { gateway.set_latch(1); }
 void kernel_esp(Gateway& gateway) { must(gateway.gate.set_flags({})); }
 
@@ -129,6 +132,8 @@ std::map<int, Example> examples() {
         {PENSTOCK_DROP_DENIED, {Hook::lan_ingress, tcp4, tcp6, 0, deny}},
         {PENSTOCK_DROP_NOT_TLS, {Hook::lan_ingress, tcp4 / Payload{}, tcp6 / Payload{}, 0, require_tls}},
         {PENSTOCK_DROP_RATE, {Hook::lan_ingress, tcp4, tcp6, 0, spend_rate}},
+        {PENSTOCK_DROP_CARRIER,
+         {Hook::uplink_egress, Ethernet{} / own4 / Esp{}, Ethernet{} / own6 / Esp{}, kEspMark, carry}},
         {PENSTOCK_DROP_WRONG_LAN, {Hook::lan_ingress, tcp4, tcp6, 0, bind_elsewhere}},
         {PENSTOCK_DROP_LATCHED, {Hook::lan_ingress, tcp4, tcp6, 0, latch}},
         {PENSTOCK_DROP_NOT_LEARNT, {Hook::lan_ingress, tcp4, tcp6, 0, learn}},

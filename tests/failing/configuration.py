@@ -222,6 +222,10 @@ def bridge_holds_lan_and_uplink(desk: Desk) -> None:
         file = desk.spoiled('interfaces = ["lan0"]', 'interfaces = ["lan8"]')
         file.write_text(file.read_text().replace('interfaces = ["wan0"]', 'interfaces = ["wan8"]'), encoding="utf-8")
         desk.refused(file, "LAN lan8 and uplink wan8 are on the same bridge br9", "ip link set wan8 nomaster")
+        file.write_text(file.read_text().replace('interfaces = ["wan8"]', 'interfaces = ["br9"]'), encoding="utf-8")
+        desk.refused(file, "LAN lan8 and uplink br9 are on the same bridge br9", "ip link set lan8 nomaster")
+        file.write_text(file.read_text().replace('["br9"]', '["ppp0"]\npppoe = ["ppp0@wan8"]').replace('["lan8"]', '["br9"]'), encoding="utf-8")
+        desk.refused(file, "LAN br9 and uplink ppp0 are both carried by wan8", "an interface of its own")
     finally:
         gateway.ip("link del br9\nlink del lan8", check=False)
 

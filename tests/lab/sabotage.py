@@ -26,13 +26,13 @@ def _detach_programs(namespace: Namespace, bpffs: str) -> int:
     return detached
 
 
-def detach_programs(lab: Lab, names: tuple[str, ...]) -> int:
+def detach_programs(lab: Lab, names: tuple[str, ...], interfaces: tuple[str, ...] = ("lan0", "wan0")) -> int:
     """Takes programs of these hooks off the interfaces, wherever they hang; returns how many."""
     gateway, detached = lab.topology.gateway, 0
     for path in sorted((lab.agent.bpffs / "penstock/links").glob("*-*")):
         if path.name.split("-", 1)[1] in names:
             detached += run(["bpftool", "link", "detach", "pinned", str(path)], check=False, setup=gateway.enter).returncode == 0
-    for interface in ("lan0", "wan0"):
+    for interface in interfaces:
         for direction in ("ingress", "egress"):
             shown = run(["tc", "-n", gateway.name, "filter", "show", "dev", interface, direction], check=False).stdout
             if any(f" {name} " in shown for name in names):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import booting
+import carriers
 import healing
 import lans
 import layers
@@ -244,6 +245,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     **healing.CASES,
     **layers.CASES,
     **lans.CASES,
+    **carriers.CASES,
     **booting.CASES,
     **mtu.CASES,
     **recovery.CASES,

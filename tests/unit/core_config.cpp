@@ -107,6 +107,17 @@ BOOST_AUTO_TEST_CASE(refuses_wrong_types_and_values) {
     BOOST_TEST(says(folder.error("peer = \"192.0.2.2\"\n", ""), "missing [[tunnel]] peer"));
 }
 
+BOOST_AUTO_TEST_CASE(knows_what_pppoe_is_spoken_on) {
+    const Folder folder;
+    const auto error = [&](const char* lines) {
+        return folder.error("interfaces = [\"wan0\"]", "interfaces = [\"ppp0\"]\npppoe = [" + std::string(lines) + "]");
+    };
+    BOOST_TEST(says(error("\"wan0\""), "write it as \"ppp0@wan0\""));
+    BOOST_TEST(says(error("\"ppp0@\""), "write it as \"ppp0@wan0\""));
+    BOOST_TEST(says(error("\"ppp1@wan0\""), "ppp1 is not among [uplink] interfaces"));
+    BOOST_TEST(says(error("\"ppp0@lan0\""), "lan0 is a LAN"));
+}
+
 BOOST_AUTO_TEST_CASE(refuses_contradictions) {
     const Folder folder;
     BOOST_TEST(says(folder.error("[\"wan0\"]", "[\"lan0\"]"), "either LAN or uplink"));
