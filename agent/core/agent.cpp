@@ -41,7 +41,7 @@ Status Agent::choose_esp() {
     }
     ipsec_->set_mode(user);
     events_.add(log::Level::info, "esp", {{"mode", user ? "user" : "kernel"}});
-    return guard_->set_esp(user, "");
+    return guard_->set_esp(user);
 }
 
 Status Agent::start() {
@@ -83,7 +83,7 @@ Status Agent::close_gate() {
     ike_ = std::make_unique<IkeSupervisor>(
         config_, loop_, events_, *ipsec_,
         IkeSupervisor::Callbacks{.ready =
-                                     [this](const std::string& tun) {
+                                     [this](const Fd& tun) {
                                          if (auto ok = guard_->set_esp(ipsec_->user_esp(), tun); !ok)
                                              events_.add(log::Level::error, "gate_problem",
                                                          {{"why", ok.error().message()}});

@@ -17,7 +17,7 @@ Status put_up(const Config& config) {
     auto guard = Guard::make(config, events, repairs, state);
     if (!guard)
         return tl::unexpected(guard.error());
-    if (auto ok = (*guard)->set_esp(config.esp == EspMode::user, ""); !ok)
+    if (auto ok = (*guard)->set_esp(config.esp == EspMode::user); !ok)
         return ok;
     return (*guard)->arm();
 }

@@ -4,6 +4,7 @@
 #include "agent/core/base_policies.hpp"
 #include "agent/core/sysctls.hpp"
 #include "agent/core/tunnel_mtu.hpp"
+#include "agent/net/tun.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -51,15 +52,19 @@ Result<std::unique_ptr<Guard>> Guard::make(const Config& config, EventLog& event
     return guard;
 }
 
-Status Guard::set_esp(bool user_esp, const std::string& tun) {
+// The process that speaks with the internet says which TUN is its own: only one that it holds can become a tunnel.
+Status Guard::set_esp(bool user_esp, const Fd& tun) {
     user_esp_ = user_esp;
-    tun_.clear();
-    if (!user_esp)
+    tun_ = 0;
+    if (!user_esp || !tun)
         return gate_.set_flags(flags());
-    // The name comes from the process that speaks with the internet: it cannot make an uplink a tunnel.
-    if (!tun.empty() && (is_lan(tun) || is_uplink(tun)))
-        return fail("penstock-ike calls " + tun + " its TUN, which is an interface of the configuration");
-    tun_ = tun;
+    const auto link = net::find_tun(tun.get());
+    if (!link)
+        return fail("what penstock-ike gives for its TUN is none", Error(link.error()));
+    if (is_lan(link->name) || is_uplink(link->name))
+        return fail("penstock-ike calls " + link->name + " its TUN, which is an interface of the configuration");
+    tun_ = link->index;
+    events_.add(log::Level::info, "tun", {{"interface", link->name}});
     return gate_.set_flags(flags());
 }
 
@@ -197,8 +202,8 @@ Status Guard::apply_xfrm() {
 
 Status Guard::forward(bool on) {
     auto inputs = config_.lan;
-    if (tunnel_link() != nullptr)
-        inputs.push_back(tun_);
+    if (const auto* tun = tunnel_link())
+        inputs.push_back(tun->name);
     if (!on || !user_esp_) // what comes out of an SA of the kernel came in there
         inputs.insert(inputs.end(), config_.uplink.begin(), config_.uplink.end());
     return set_forwarding(inputs, on, repairs_);
@@ -238,8 +243,8 @@ Status Guard::put_up_layers() {
     keep_first(first, apply_routes(config_.table, desired_routes(config_, network_, tunnel_paths()), repairs_));
     keep_first(first, apply_rules(desired_rules(config_, marks_), repairs_));
     keep_first(first, apply_xfrm());
-    keep_first(first,
-               apply_sysctls(desired_sysctls(config_, network_, tunnel_link() != nullptr ? tun_ : ""), repairs_));
+    const auto* tun = tunnel_link();
+    keep_first(first, apply_sysctls(desired_sysctls(config_, network_, tun != nullptr ? tun->name : ""), repairs_));
     keep_first(first, no_multicast_routing(network_));
     tell_addresses();
     return first;

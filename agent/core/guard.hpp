@@ -34,8 +34,8 @@ public:
     static Result<std::unique_ptr<Guard>> make(const Config& config, EventLog& events, Repairs& repairs,
                                                store::SealedFolder& folder);
 
-    // Which ESP, and the TUN it comes out of ("" if none).
-    Status set_esp(bool user_esp, const std::string& tun);
+    // Which ESP, and the TUN it comes out of: a descriptor of it, for a name can be anybody's.
+    Status set_esp(bool user_esp, const Fd& tun = {});
     // Puts every layer into place; if one does not stand, nothing is forwarded. Returns what is wrong first.
     Status arm();
     // The same and, if they all stand, lets the LAN forward.
@@ -130,7 +130,7 @@ private:
     Carriers carriers_;
     std::vector<Interface> interfaces_;
     std::vector<EssentialState> essentials_;
-    std::string tun_;
+    int tun_ = 0; // ifindex of that TUN
     bool user_esp_ = false;
     bool replace_programs_ = true; // until each stands once: a predecessor's may look right and be of another version
     std::string problem_ = "not armed yet";

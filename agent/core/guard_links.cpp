@@ -54,7 +54,7 @@ bool Guard::is_lan(const std::string& name) const { return contains(config_.lan,
 bool Guard::is_uplink(const std::string& name) const { return contains(config_.uplink, name); }
 
 bool Guard::is_tunnel(const net::Link& link) const {
-    return !tun_.empty() && link.name == tun_ && link.kind == "tun" && link.arphrd == ARPHRD_NONE;
+    return tun_ != 0 && link.index == tun_ && link.kind == "tun" && link.arphrd == ARPHRD_NONE;
 }
 
 const net::Link* Guard::tunnel_link() const {

@@ -269,15 +269,15 @@ Status IkeSupervisor::mapping(const net::Mapping& mapping) {
                             htonl(mapping.id.spi));
 }
 
-void IkeSupervisor::hello(const pike_hello& event) {
+void IkeSupervisor::hello(const pike_hello& event, Fd tun) {
     if (std::exchange(greeted_, true))
         return; // once a process
     version_ = event.strongswan;
     if (!event.ipv4 && !event.ipv6)
         events_.add(log::Level::error, "ike_has_no_socket",
                     {{"mend", "stop the other IKE daemon on UDP 500 and 4500, if there is one"}});
-    events_.add(log::Level::info, "ike_ready", {{"strongswan", version_}, {"tun", event.tun}});
-    callbacks_.ready(event.tun);
+    events_.add(log::Level::info, "ike_ready", {{"strongswan", version_}});
+    callbacks_.ready(tun);
 }
 
 void IkeSupervisor::log_line(const pike_log& event) {

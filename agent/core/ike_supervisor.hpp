@@ -36,7 +36,7 @@ struct TunnelState {
 class IkeSupervisor final : public IkeEvents {
 public:
     struct Callbacks {
-        std::function<void(const std::string& tun)> ready; // its sockets are bound and the TUN, if any, is up
+        std::function<void(const Fd& tun)> ready; // its sockets are bound; the TUN it has, if any
         std::function<void()> gone;
     };
     IkeSupervisor(const Config& config, EventLoop& loop, EventLog& events, Ipsec& ipsec, Callbacks callbacks);
@@ -68,7 +68,7 @@ public:
     [[nodiscard]] const std::string& version() const { return version_; }
 
     // IkeEvents
-    void hello(const pike_hello& event) override;
+    void hello(const pike_hello& event, Fd tun) override;
     void log_line(const pike_log& event) override;
     void tunnel_event(const pike_tunnel_event& event) override;
     void alert(const pike_alert& event) override;

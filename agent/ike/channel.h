@@ -58,7 +58,7 @@ enum pike_type {
     PIKE_COMMAND = 39,
 
     /* events of penstock-ike */
-    PIKE_HELLO = 64, /* after the first COMMIT, when the sockets are bound and the TUN (if any) is up */
+    PIKE_HELLO = 64, /* after the first COMMIT, when the sockets are bound; userspace ESP: with the TUN by SCM_RIGHTS */
     PIKE_LOG = 65,
     PIKE_TUNNEL_EVENT = 66,
     PIKE_ALERT = 67,
@@ -302,10 +302,9 @@ struct pike_hello {
     uint8_t ipv4; /* families with a bound socket */
     uint8_t ipv6;
     uint8_t pad[6];
-    char tun[16];        /* userspace ESP: the TUN's name */
     char strongswan[32]; /* "5.9.8" */
 };
-PIKE_ASSERT_SIZE(struct pike_hello, 80);
+PIKE_ASSERT_SIZE(struct pike_hello, 64);
 
 struct pike_log {
     struct pike_header header;

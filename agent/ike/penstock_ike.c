@@ -114,9 +114,7 @@ static void say_hello(bool user_mode) {
     hello.ipv6 = families == SOCKET_FAMILY_IPV6 || families == SOCKET_FAMILY_BOTH;
     put_text(hello.strongswan, sizeof(hello.strongswan), STRONGSWAN_VERSION);
     tun_device_t* tun = user_mode ? lib->get(lib, "kernel-libipsec-tun") : NULL;
-    if (tun)
-        put_text(hello.tun, sizeof(hello.tun), tun->get_name(tun));
-    rpc_event(&hello, sizeof(hello));
+    rpc_event_with_fd(&hello, sizeof(hello), tun ? tun->get_fd(tun) : -1);
 }
 
 int main(void) {

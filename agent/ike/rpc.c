@@ -82,11 +82,13 @@ enum pike_status rpc_call(void* message, size_t length, int fd, struct pike_answ
 
 void rpc_event_nowait(void* message, size_t length) { send_with_fd(PIKE_EVENTS_FD, message, length, -1, MSG_DONTWAIT); }
 
-void rpc_event(void* message, size_t length) {
-    if (!send_with_fd(PIKE_EVENTS_FD, message, length, -1, MSG_DONTWAIT) &&
+void rpc_event_with_fd(void* message, size_t length, int fd) {
+    if (!send_with_fd(PIKE_EVENTS_FD, message, length, fd, MSG_DONTWAIT) &&
         wait_for(PIKE_EVENTS_FD, POLLOUT, kEventMillis))
-        rpc_event_nowait(message, length);
+        send_with_fd(PIKE_EVENTS_FD, message, length, fd, MSG_DONTWAIT);
 }
+
+void rpc_event(void* message, size_t length) { rpc_event_with_fd(message, length, -1); }
 
 ssize_t rpc_receive(void* buffer, size_t size, int* fd, bool wait) {
     union {

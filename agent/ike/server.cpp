@@ -219,20 +219,21 @@ Status IkeServer::serve_events(int budget) {
             return tl::unexpected(std::move(received).error());
         if (received->size < 0)
             break;
-        if (Status done = dispatch({buffer.data(), static_cast<std::size_t>(received->size)}); !done)
+        const auto size = static_cast<std::size_t>(received->size);
+        if (Status done = dispatch({buffer.data(), size}, std::move(received->passed)); !done)
             return done;
     }
     return {};
 }
 
-Status IkeServer::dispatch(std::span<std::byte> datagram) {
+Status IkeServer::dispatch(std::span<std::byte> datagram, Fd passed) {
     pike_header header;
     std::memcpy(&header, datagram.data(), sizeof header);
     switch (header.type) {
     case PIKE_HELLO:
         if (auto event = exactly<pike_hello>(datagram);
-            event && terminated(event->tun) && terminated(event->strongswan) && event->version == PIKE_VERSION)
-            return events_handler_.hello(*event), Status{};
+            event && terminated(event->strongswan) && event->version == PIKE_VERSION)
+            return events_handler_.hello(*event, std::move(passed)), Status{};
         break;
     case PIKE_LOG:
         if (auto event = exactly<pike_log>(datagram); event && terminated(event->group) && terminated(event->text))

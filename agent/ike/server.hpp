@@ -51,7 +51,7 @@ public:
 class IkeEvents {
 public:
     virtual ~IkeEvents() = default;
-    virtual void hello(const pike_hello& event) = 0;
+    virtual void hello(const pike_hello& event, Fd tun) = 0; // tun: whatever descriptor came with it, if any
     virtual void log_line(const pike_log& event) = 0;
     virtual void tunnel_event(const pike_tunnel_event& event) = 0;
     virtual void alert(const pike_alert& event) = 0;
@@ -115,7 +115,7 @@ public:
 
 private:
     Status answer(std::span<const std::byte> datagram, Fd passed);
-    Status dispatch(std::span<std::byte> datagram);
+    Status dispatch(std::span<std::byte> datagram, Fd passed);
     Status send_event(const void* message, std::size_t size, int fd = -1);
 
     Fd requests_;

@@ -27,7 +27,8 @@ void config_clear(struct staged_config* config); /* wipes keys */
 void rpc_init(void);
 /* Sends one request (and fd, or -1) and waits for its answer. message starts with pike_header; its seq is set here. */
 enum pike_status rpc_call(void* message, size_t length, int fd, struct pike_answer* answer);
-void rpc_event(void* message, size_t length); /* one way; waits at most a moment for a slow reader */
+void rpc_event(void* message, size_t length);                 /* one way; waits at most a moment for a slow reader */
+void rpc_event_with_fd(void* message, size_t length, int fd); /* the descriptor stays the caller's; -1: none */
 void rpc_event_nowait(void* message, size_t length);
 /* One datagram of the event socket. 0: nothing there (only without wait). Ends the process when penstockd is gone. */
 ssize_t rpc_receive(void* buffer, size_t size, int* fd, bool wait);

@@ -32,7 +32,7 @@ struct Refuse final : IkeRequests, IkeEvents {
         sockets += socket ? 1 : 0;
         return PIKE_OK;
     }
-    void hello(const pike_hello&) override {}
+    void hello(const pike_hello&, Fd) override {}
     void log_line(const pike_log&) override {}
     void tunnel_event(const pike_tunnel_event&) override {}
     void alert(const pike_alert&) override {}
