@@ -52,7 +52,8 @@ public:
     void sweep();
     // The kernel let an SA expire; hard: it is gone.
     void expired(const net::SaId& id, bool hard);
-    // SAs that somebody else took out of the kernel since the last call; forgotten here.
+    // SAs that somebody else took out of the kernel since the last call; forgotten here. What somebody else put there
+    // with a reqid of ours is deleted.
     std::vector<net::SaId> lost(Repairs& repairs);
     // Puts back policies of the tunnels that somebody took out of the kernel.
     void mend(Repairs& repairs);
@@ -91,6 +92,7 @@ private:
 
     static net::SaId sa_id(const pike_sa_id& id);
     [[nodiscard]] std::optional<std::uint32_t> tunnel_of(const net::SaStatus& sa) const;
+    void delete_foreign(const std::vector<net::SaStatus>& present, Repairs& repairs);
     Status adopt_sas();
     Status adopt_policies();
     pike_status refuse(std::string_view what, const std::string& why);

@@ -156,11 +156,33 @@ void Ipsec::expired(const net::SaId& id, bool hard) {
         forget(static_cast<std::size_t>(found - sas_.begin()));
 }
 
+// What such an SA decrypts would be taken for the cloud's. SPI 0 is the kernel's own note that it asks for an SA.
+void Ipsec::delete_foreign(const std::vector<net::SaStatus>& present, Repairs& repairs) {
+    for (const auto& sa : present) {
+        const net::SaId id{.destination = sa.destination, .spi = sa.spi};
+        if (sa.protocol != IPPROTO_ESP || !is_our_reqid(sa.reqid) || sa.spi == 0 || find(id) != sas_.end() ||
+            reserved_.contains(id))
+            continue;
+        if (auto ok = repairs.note(Layer::sas, "a foreign SA", "had reqid " + std::to_string(sa.reqid)); !ok)
+            continue;
+        const auto deleted = net::delete_sa(id);
+        events_.add(log::Level::error, "foreign_sa_deleted",
+                    {{"spi", spi_text(sa.spi)},
+                     {"source", sa.source.str()},
+                     {"destination", sa.destination.str()},
+                     {"reqid", sa.reqid},
+                     {"why", deleted ? "that reqid is penstock's; give the other daemon reqids above " +
+                                           std::to_string(PENSTOCK_MAX_TUNNELS)
+                                     : deleted.error().message()}});
+    }
+}
+
 std::vector<net::SaId> Ipsec::lost(Repairs& repairs) {
     std::vector<net::SaId> out;
-    const auto present = user_esp_ || sas_.empty() ? Result<std::vector<net::SaStatus>>() : net::list_sas();
-    if (user_esp_ || sas_.empty() || !present)
+    const auto present = user_esp_ ? Result<std::vector<net::SaStatus>>() : net::list_sas();
+    if (user_esp_ || !present)
         return out;
+    delete_foreign(*present, repairs);
     for (std::size_t i = sas_.size(); i-- > 0;) {
         const net::SaId id{.destination = sas_[i].destination, .spi = sas_[i].spi};
         if (std::ranges::any_of(*present, [&](const net::SaStatus& sa) {

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from expect import must
+from expect import Skip, must
 from lab import probe
+from lab import topology as net
 from lab.bpf import PassAll
 from lab.stage import READINGS4, READINGS6, Stage
 from lab.system import Namespace, mount, run, umount, wait_until
@@ -224,7 +225,28 @@ def what_cannot_be_repaired_stops_forwarding(stage: Stage) -> None:
     must(not verdict.clear, str(verdict))
 
 
+def foreign_sas_go(stage: Stage) -> None:
+    """Somebody else's SA with a reqid of ours would be believed: it is taken away. One with another reqid stays, and so do ours."""
+    stage.open()
+    lab, gateway, agent = stage.lab, stage.lab.topology.gateway, stage.lab.agent
+    if not lab.kernel_esp:
+        raise Skip("this kernel has no ESP")
+    aead = f"mode tunnel aead rfc4106(gcm(aes)) 0x{'5a' * 36} 128"
+    for spi, reqid in (("0x00001001", 1), ("0x00001002", 16), ("0x00001003", 99)):
+        gateway.ip(f"xfrm state add src {net.CLOUD4} dst {net.UPLINK4} proto esp spi {spi} reqid {reqid} {aead}")
+    try:
+        must(wait_until(lambda: not {"0x00001001", "0x00001002"} & set(_ip(gateway, "xfrm", "state").split()), 3 * lab.slowness, 0.05),
+             "they are still there")
+        must("0x00001003" in _ip(gateway, "xfrm", "state"), "an SA that is none of our business is gone")
+        must("foreign_sa_deleted" in agent.cli("events", "--json").stdout, "nobody is told")
+        answer = probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, 2 * lab.slowness)
+        must(answer.result == probe.ANSWERED, f"our own SAs: {answer.result}")
+    finally:
+        gateway.ip(f"xfrm state delete src {net.CLOUD4} dst {net.UPLINK4} proto esp spi 0x00001003", check=False)
+
+
 CASES: dict[str, Callable[[Stage], None]] = {
+    "foreign_sas_go": foreign_sas_go,
     "heals_what_netlink_announces": heals_what_netlink_announces,
     "heals_what_nobody_announces": heals_what_nobody_announces,
     "two_managers_fight": two_managers_fight,
