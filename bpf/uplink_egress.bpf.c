@@ -76,13 +76,20 @@ INLINE int is_own_dhcp(struct __sk_buff* ctx, const struct packet* p, __u32 upli
            p->destination.bytes[0] == 0xff && p->destination.bytes[1] == 2;
 }
 
+/* To a DHCP server from another port than a client's: what a relay says for a device. */
+INLINE int is_relayed_dhcp(const struct packet* p) {
+    return p->proto == IPPROTO_UDP &&
+           ((p->destination_port_be == bpf_htons(67) && p->source_port_be != bpf_htons(68)) ||
+            (p->destination_port_be == bpf_htons(547) && p->source_port_be != bpf_htons(546)));
+}
+
 /* A service of the table, or with `host_egress = "open"` any local socket's TCP, UDP and pings, from an address of this
  * uplink. A SYN-ACK has a request socket, which stands for its listener. Errors of the kernel, which may quote a
  * device, stay out. */
 INLINE int is_host_service(struct __sk_buff* ctx, const struct packet* p, __u32 uplink) {
     if (ctx->ingress_ifindex != 0 || p->fragment || p->options)
         return 0;
-    if (!is_host_address(uplink, &p->source) || is_guarded(&p->destination))
+    if (!is_host_address(uplink, &p->source) || is_guarded(&p->destination) || is_relayed_dhcp(p))
         return 0;
     if (essential_allows(ctx, p))
         return 1;

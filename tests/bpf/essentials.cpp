@@ -153,6 +153,20 @@ BOOST_AUTO_TEST_CASE(dhcp_is_anybodys_until_somebody_owns_it) {
         gateway.cgroups.enter("service");
         BOOST_TEST(gateway.uplink(packet) == "pass");
     }
+    // Unicast to a server: its client's own, and what a relay says for others.
+    const auto to_server = [](std::uint16_t from) { return kOut / IPv4{"192.0.2.1", "198.51.100.9"} / Udp{from, 67}; };
+    const auto to_server6 = [](std::uint16_t from) {
+        return kOut / IPv6{"2001:db8:2::1", "2001:db8:9::1"} / Udp{from, 547};
+    };
+    for (const bool open : {false, true}) {
+        must(gateway.gate.set_flags({.host_egress_open = open, .dhcp_owned = true}));
+        BOOST_TEST(gateway.uplink(to_server(68)) == "pass");
+        BOOST_TEST(gateway.uplink(to_server6(546)) == "pass");
+        for (const std::uint16_t relay : {67, 547, 40000}) {
+            BOOST_TEST(gateway.uplink(to_server(relay)) == "host_clear");
+            BOOST_TEST(gateway.uplink(to_server6(relay)) == "host_clear");
+        }
+    }
 }
 
 BOOST_AUTO_TEST_CASE(follow_the_owner_and_end_with_it) {
