@@ -42,10 +42,12 @@ Result<Counters> Counters::make(const Programs& programs) {
     Counters out;
     auto drops = programs.map_fd("drops");
     auto state = programs.map_fd("device_state");
-    auto flows_ipv6 = programs.map_fd("flows_ipv6");
-    for (const auto* fd : {&drops, &state, &flows_ipv6})
+    auto flows_ipv6 = programs.outer_map("flows_ipv6");
+    for (const auto* fd : {&drops, &state})
         if (!*fd)
             return tl::unexpected(fd->error());
+    if (!flows_ipv6)
+        return tl::unexpected(flows_ipv6.error());
     auto mapped = MappedArray::open(std::move(*state));
     if (!mapped)
         return tl::unexpected(mapped.error());
@@ -91,7 +93,7 @@ Status Counters::assign(std::uint32_t slot, const MacAddress& owner) const {
     const auto cannot = "cannot give slot " + std::to_string(slot) + " to " + owner.str();
     if (state == nullptr)
         return fail(cannot + ": there are " + std::to_string(device_state_.entries()));
-    auto ipv6 = MappedArray::open_inner(flows_ipv6_, 0);
+    auto ipv6 = flows_ipv6_.open(0);
     if (!ipv6)
         return tl::unexpected(std::move(ipv6.error()).with(cannot));
     std::memset(device_state_.at(slot), 0, device_state_.size() / device_state_.entries());

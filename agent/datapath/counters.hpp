@@ -42,7 +42,8 @@ public:
 private:
     [[nodiscard]] penstock_device_state* state(std::uint32_t slot) const; // nullptr: no such slot
 
-    Fd drops_, flows_ipv6_;
+    Fd drops_;
+    OuterMap flows_ipv6_;
     MappedArray device_state_;
 };
 

@@ -1,7 +1,5 @@
 #include "agent/datapath/flow_memory.hpp"
 
-#include <bpf/bpf.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -19,7 +17,7 @@ std::uint64_t address_of(std::uint64_t meta) { return meta >> PENSTOCK_FLOW_ADDR
 Result<FlowMemory> FlowMemory::make(const Programs& programs) {
     FlowMemory out;
     auto state = programs.map_fd("device_state");
-    auto outer = programs.map_fd("flows_ipv6");
+    auto outer = programs.outer_map("flows_ipv6");
     if (!state)
         return tl::unexpected(state.error());
     if (!outer)
@@ -27,11 +25,12 @@ Result<FlowMemory> FlowMemory::make(const Programs& programs) {
     auto ipv4 = MappedArray::open(std::move(*state));
     if (!ipv4)
         return tl::unexpected(std::move(ipv4.error()).with("flows of devices"));
-    auto ipv6 = MappedArray::open_inner(*outer, 0);
+    auto ipv6 = outer->open(0);
     if (!ipv6)
         return tl::unexpected(std::move(ipv6.error()).with("IPv6 flows of devices"));
     out.flows_ = programs.flows_per_device();
     out.outer_ipv6_ = std::move(*outer);
+    out.outer_ipv6_.drop_orphans();
     out.ipv4_ = std::move(*ipv4);
     out.ipv6_ = std::move(*ipv6);
     return out;
@@ -48,10 +47,8 @@ Status FlowMemory::reserve_ipv6(std::uint32_t slots) {
         return tl::unexpected(larger.error());
     if (ipv6_.entries() != 0)
         std::memcpy(larger->at(0), ipv6_.at(0), ipv6_.size());
-    const std::uint32_t zero = 0;
-    const int fd = larger->fd().get();
-    if (bpf_map_update_elem(outer_ipv6_.get(), &zero, &fd, BPF_ANY) != 0)
-        return fail_errno("cannot make room for IPv6 flows");
+    if (auto ok = outer_ipv6_.put(0, *larger); !ok)
+        return tl::unexpected(std::move(ok.error()).with("cannot make room for IPv6 flows"));
     ipv6_ = std::move(*larger);
     return {};
 }

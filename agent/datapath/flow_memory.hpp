@@ -27,7 +27,7 @@ private:
     template <class Look> void each_flow(std::uint32_t slot, bool ipv4, Look look) const;
 
     std::uint32_t flows_ = 0;
-    Fd outer_ipv6_;
+    OuterMap outer_ipv6_;
     MappedArray ipv4_, ipv6_;
 };
 

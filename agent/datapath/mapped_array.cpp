@@ -43,16 +43,6 @@ Result<MappedArray> MappedArray::open(Fd fd) {
     return out;
 }
 
-Result<MappedArray> MappedArray::open_inner(const Fd& outer, std::uint32_t index) {
-    std::uint32_t id = 0;
-    if (bpf_map_lookup_elem(outer.get(), &index, &id) != 0)
-        return MappedArray{};
-    Fd fd(bpf_map_get_fd_by_id(id));
-    if (!fd)
-        return fail_errno("cannot open a BPF map of a policy");
-    return open(std::move(fd));
-}
-
 MappedArray& MappedArray::operator=(MappedArray&& other) noexcept {
     std::swap(fd_, other.fd_);
     std::swap(data_, other.data_);

@@ -17,8 +17,6 @@ public:
     static Result<MappedArray> make(const char* name, std::uint32_t value_size, std::uint32_t entries);
     // One that exists; made with BPF_F_MMAPABLE.
     static Result<MappedArray> open(Fd fd);
-    // The map that `outer` holds at `index`; nothing (entries() is 0) if it holds none.
-    static Result<MappedArray> open_inner(const Fd& outer, std::uint32_t index);
 
     MappedArray(MappedArray&& other) noexcept { *this = std::move(other); }
     MappedArray& operator=(MappedArray&& other) noexcept;

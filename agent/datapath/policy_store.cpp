@@ -55,7 +55,7 @@ Status wait_for_packets_under_way() {
 Result<PolicyStore> PolicyStore::make(const Programs& programs) {
     PolicyStore out;
     auto gate = programs.map_fd("gate");
-    auto policy = programs.map_fd("policy");
+    auto policy = programs.outer_map("policy");
     auto flows = FlowMemory::make(programs);
     if (!gate)
         return tl::unexpected(gate.error());
@@ -65,9 +65,10 @@ Result<PolicyStore> PolicyStore::make(const Programs& programs) {
         return tl::unexpected(flows.error());
     out.gate_ = {"gate", std::move(*gate)};
     out.policy_ = std::move(*policy);
+    out.policy_.drop_orphans();
     out.flows_ = std::move(*flows);
     if (const auto generation = out.generation(); generation != 0) {
-        auto cells = MappedArray::open_inner(out.policy_, generation & 1);
+        auto cells = out.policy_.open(generation & 1);
         if (!cells)
             return tl::unexpected(cells.error());
         out.in_force_ = addresses_in(reinterpret_cast<const penstock_cell*>(cells->at(0)), cells->entries());
@@ -103,9 +104,8 @@ Status PolicyStore::stage(const PolicyTables& tables) {
     if (next == 0)
         next = 2;
     const std::uint32_t half = next & 1;
-    const int fd = cells->fd().get();
-    if (bpf_map_update_elem(policy_.get(), &half, &fd, BPF_ANY) != 0)
-        return fail_errno("cannot stage a policy");
+    if (auto ok = policy_.put(half, *cells); !ok)
+        return tl::unexpected(std::move(ok.error()).with("cannot stage a policy"));
     staged_addresses_ = std::move(layout->addresses);
     staged_ = next;
     return {};
@@ -139,8 +139,8 @@ Status PolicyStore::retire() {
         flows_.clear_address(address.slot, is_ipv4(address.address), address.id);
     lost_.clear();
     const std::uint32_t other = (generation() & 1) ^ 1;
-    if (bpf_map_delete_elem(policy_.get(), &other) != 0 && errno != ENOENT)
-        return fail_errno("cannot free the policy before");
+    if (auto ok = policy_.clear(other); !ok)
+        return tl::unexpected(std::move(ok.error()).with("cannot free the policy before"));
     retired_ = true;
     return {};
 }

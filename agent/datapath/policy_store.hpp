@@ -33,7 +33,7 @@ public:
 
 private:
     TypedMap<std::uint32_t, std::uint32_t> gate_;
-    Fd policy_;
+    OuterMap policy_;
     FlowMemory flows_;
     std::vector<AddressId> in_force_, staged_addresses_; // sorted
     std::vector<AddressId> lost_;                        // by the last commit

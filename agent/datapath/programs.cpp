@@ -258,6 +258,13 @@ Result<Fd> Programs::map_fd(const std::string& name) const {
     return duplicate(found->second.get(), "BPF map " + name);
 }
 
+Result<OuterMap> Programs::outer_map(const std::string& name) const {
+    auto fd = map_fd(name);
+    if (!fd)
+        return tl::unexpected(fd.error());
+    return OuterMap(std::move(*fd), map_folder_, name);
+}
+
 std::vector<std::string> Programs::map_names() const {
     std::vector<std::string> out;
     out.reserve(maps_.size());

@@ -4,6 +4,7 @@
 
 #include "agent/base/fd.hpp"
 #include "agent/base/result.hpp"
+#include "agent/datapath/outer_map.hpp"
 
 #include <cstdint>
 #include <filesystem>
@@ -49,6 +50,7 @@ public:
     [[nodiscard]] Result<Fd> witness_fd() const;
     // A new fd of the map with this name.
     [[nodiscard]] Result<Fd> map_fd(const std::string& name) const;
+    [[nodiscard]] Result<OuterMap> outer_map(const std::string& name) const;
 
     // Maps whose pin is gone, or names another map. An error: the folder is no longer on a bpffs.
     [[nodiscard]] Result<std::vector<std::string>> lost_pins() const;

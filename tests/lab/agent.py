@@ -19,7 +19,7 @@ from typing import Any
 from . import topology as net
 from .pki import CLOUD_ID, GATEWAY_ID, Authority
 from .supervisor import Life, Supervisor
-from .system import LabError, Namespace, mount, run, wait_until
+from .system import LabError, Namespace, mount, run, umount, wait_until
 
 PROGRAMS = ("penstockd", "penstock-ike", "penstock")
 GATEWAY_NAME = "gw-1"
@@ -37,6 +37,13 @@ def require_built(build: Path) -> None:
     missing = [name for name in PROGRAMS if not os.access(build / "bin" / name, os.X_OK)]
     if missing:
         raise LabError(f"not built: {', '.join(missing)} in {build}/bin")
+
+
+def as_unit(name: str) -> list[str]:
+    """How to start a program with the capabilities that its unit lets it have, and no others."""
+    unit = (Path(__file__).resolve().parents[2] / f"packaging/systemd/{name}.service").read_text(encoding="utf-8")
+    allowed = next(line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")).partition("=")[2].split()
+    return ["setpriv", "--bounding-set", ",".join(["-all", *("+" + name.removeprefix("CAP_").lower() for name in allowed)])]
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ libexec = "{self.binaries}"
     def launch(self) -> Life:
         """Start under the supervisor, without waiting."""
         if self.supervisor is None:
-            argv = [str(self.binaries / "penstockd"), "--config", str(self.etc / "penstock.toml")]
+            argv = [*as_unit("penstockd"), str(self.binaries / "penstockd"), "--config", str(self.etc / "penstock.toml")]
             self.supervisor = Supervisor.start(self.namespace, argv, self.log, self.directory / "notify.sock")
         lives = self.supervisor.run()
         if not lives or lives[-1].ended:
@@ -168,12 +175,14 @@ libexec = "{self.binaries}"
         finally:
             os.kill(pid, signal.SIGCONT)
 
+    def lose_bpffs(self) -> None:
+        """The file system of the pins goes, and the pins: a process with mounts of its own, an sshd's, would keep them and their programs."""
+        shutil.rmtree(self.bpffs / "penstock")
+        umount(str(self.bpffs))
+
     def arm(self) -> tuple[int, str]:
         """`penstockd guard arm`, with what its unit lets it have at boot: exit status, and what it said."""
-        unit = (Path(__file__).resolve().parents[2] / "packaging/systemd/penstock-guard.service").read_text(encoding="utf-8")
-        allowed = next(line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")).partition("=")[2].split()
-        bounds = ",".join(["-all", *("+" + name.removeprefix("CAP_").lower() for name in allowed)])
-        done = run(["setpriv", "--bounding-set", bounds, str(self.binaries / "penstockd"), "guard", "arm", "--config", str(self.etc / "penstock.toml")],
+        done = run([*as_unit("penstock-guard"), str(self.binaries / "penstockd"), "guard", "arm", "--config", str(self.etc / "penstock.toml")],
                    setup=self.namespace.enter, check=False)
         return done.returncode, done.stderr.strip()
 

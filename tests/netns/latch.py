@@ -11,7 +11,7 @@ from expect import Skip, must
 from lab import probe, sabotage
 from lab.lab import Lab
 from lab.stage import READINGS4, READINGS6, Stage
-from lab.system import mount, run, umount, wait_until
+from lab.system import mount, run, wait_until
 from lab.topology import THERMOSTAT
 
 _LATCH = 2  # enum penstock_gate_entry
@@ -95,7 +95,7 @@ def a_latch_outlives_a_reboot(stage: Stage) -> None:
 
     def power_cycle() -> None:
         agent.stop()
-        umount(str(agent.bpffs))
+        agent.lose_bpffs()
         mount("bpf", str(agent.bpffs), "bpf")
         agent.start()
 

@@ -16,7 +16,7 @@ from lab import probe
 from lab.flow import Flow
 from lab.pki import GATEWAY_ID
 from lab.stage import READINGS4, READINGS6, Stage
-from lab.system import mount, umount, wait_until
+from lab.system import mount, wait_until
 from lab.topology import ISP4, THERMOSTAT, UPLINK4
 
 OTHER4 = "198.51.100.77"
@@ -220,7 +220,7 @@ def bpffs_goes_while_nobody_looks(stage: Stage) -> None:
     lab, agent = stage.lab, stage.lab.agent
     place = lab.watch()
     agent.stop(signal.SIGKILL)
-    umount(str(agent.bpffs))
+    agent.lose_bpffs()
     for target in (READINGS4, READINGS6):
         probe.ask(lab.topology.of(THERMOSTAT), target, lab.marker, 0.4 * lab.slowness)
     mount("bpf", str(agent.bpffs), "bpf")
