@@ -159,6 +159,7 @@ Status AuditLog::read_end(const std::vector<std::filesystem::path>& paths, Head&
         }
         file_ = *path;
         file_size_ = file->whole;
+        file_began_ = file->first() != nullptr ? text_of(file->first()->content, "time") : "";
         for (const auto& record : file->records) {
             if (record.content.is_null()) {
                 wrong = "a record in " + path->string() + " cannot be opened";
@@ -209,7 +210,7 @@ Status AuditLog::write_record(nlohmann::json record) {
     const auto sealed = seal_record(*keys, text);
     if (!sealed)
         return tl::unexpected(sealed.error());
-    if (file_.empty() || file_size_ >= limits_.file_bytes) {
+    if (is_full()) {
         if (auto ok = forget_old(); !ok)
             return ok;
         std::error_code error;
@@ -218,6 +219,7 @@ Status AuditLog::write_record(nlohmann::json record) {
             file_ = folder_.path(kFolder) / file_name(name++);
         while (std::filesystem::exists(file_, error));
         file_size_ = 0;
+        file_began_ = text_of(record, "time");
     }
     const auto bytes = framed(*sealed);
     if (auto ok = append_to_file(file_, bytes); !ok)
@@ -226,6 +228,11 @@ Status AuditLog::write_record(nlohmann::json record) {
     head_.last = seq;
     head_.hash = hex(sha256(text));
     return keep_head();
+}
+
+bool AuditLog::is_full() const {
+    return file_.empty() || file_size_ >= limits_.file_bytes ||
+           (!file_began_.empty() && file_began_ < utc(std::chrono::system_clock::now() - limits_.keep / 8));
 }
 
 // Whole files, the oldest first. The ledger knows of it before they go. Sizes and dates of files are anybody's: a file

@@ -28,8 +28,10 @@ class AuditLog {
 public:
     struct Limits {
         std::size_t file_bytes = 1U << 20;
-        std::size_t total_bytes = 64U << 20;              // the oldest files go first
-        std::chrono::hours keep = std::chrono::days(400); // by the time that the next file's first record tells
+        std::size_t total_bytes = 64U << 20; // the oldest files go first
+        // By the time that the next file's first record tells. A file is full after an eighth of it, so that a quiet
+        // log forgets, too.
+        std::chrono::hours keep = std::chrono::days(400);
     };
     // The folder must be open, or each append fails.
     AuditLog(SealedFolder& folder, const Limits& limits) : folder_(folder), limits_(limits) {}
@@ -76,6 +78,7 @@ private:
     Status find_end();
     Status remove_forgotten(std::vector<std::filesystem::path>& paths) const;
     Status write_record(nlohmann::json record);
+    [[nodiscard]] bool is_full() const;
     Status forget_old();
     void reseal(const std::vector<std::filesystem::path>& paths);
 
@@ -84,6 +87,7 @@ private:
     Head head_;
     std::filesystem::path file_; // the one appended to; empty: the next record begins one
     std::size_t file_size_ = 0;
+    std::string file_began_; // time of its first record; empty: unknown
     std::string damage_, not_resealed_;
     bool found_end_ = false, resealed_ = false;
 };

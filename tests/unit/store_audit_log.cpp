@@ -1,6 +1,8 @@
 // agent/store/audit_log: whatever is done to the log without its key is found, a crash is not taken for it, and old
 // records go in whole files.
 #include "agent/store/audit_log.hpp"
+
+#include "agent/base/utc.hpp"
 #include "tests/unit/state_folder.hpp"
 
 #include <algorithm>
@@ -287,6 +289,19 @@ BOOST_AUTO_TEST_CASE(old_files_go_by_age) {
     BOOST_TEST(std::filesystem::exists(all[2]));
     const auto found = report();
     BOOST_TEST(found.problems.empty(), (found.problems.empty() ? "" : found.problems.front()));
+}
+
+BOOST_AUTO_TEST_CASE(a_quiet_log_forgets_too) {
+    limits = {.file_bytes = 1U << 20, .total_bytes = 1U << 20, .keep = std::chrono::hours(24 * 8)};
+    const auto days_ago = [](int days) { return utc(std::chrono::system_clock::now() - std::chrono::days(days)); };
+    time = days_ago(12);
+    append(1);
+    time = days_ago(10);
+    append(1);
+    time = days_ago(0);
+    append(2);
+    BOOST_TEST(files().size() == 2U); // of ten days ago, and of now: that of before is gone
+    whole(3);
 }
 
 BOOST_AUTO_TEST_CASE(a_crash_while_files_go_is_finished_later) {
