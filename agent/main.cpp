@@ -68,7 +68,10 @@ Status run(core::Config config) {
     auto loop = EventLoop::make();
     if (!loop)
         return tl::unexpected(loop.error());
-    core::Agent agent(std::move(config), **loop);
+    auto privacy = core::Privacy::make(config);
+    if (!privacy)
+        return tl::unexpected(privacy.error());
+    core::Agent agent(std::move(config), **loop, std::move(*privacy));
     // Before anything is touched: a second instance must not fight the first one.
     auto control = control::Server::listen(**loop, control_path, agent);
     if (!control)

@@ -24,17 +24,18 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::chrono::milliseconds kSummary{1000};
+constexpr const char* kReveal = "MAC and IP addresses in place of pseudonyms; recorded in the audit log";
 // How long `tunnel up` and `tunnel rekey` wait for what they began.
 constexpr std::chrono::seconds kTunnelPatience{5};
 
 std::string show_gate_of(const Json& answer) { return show_gate(answer.value("gate", Json::object())); }
 std::string show_done(const Json&) { return "done\n"; }
 
-void stream_events(const Command& command, bool follow) {
+void stream_events(const Command& command, bool follow, bool reveal) {
     auto client = Client::connect(command.socket);
     if (!client)
         return command.failed(client.error());
-    if (auto ok = client->send({{"op", "events"}, {"follow", follow}}); !ok)
+    if (auto ok = client->send({{"op", "events"}, {"follow", follow}, {"reveal", reveal}}); !ok)
         return command.failed(ok.error());
     // Programs get every event; a person gets drops by device and reason, once a second.
     EventSummary drops;
@@ -137,8 +138,8 @@ void add_explain(CLI::App& app, const std::string& socket, int& exit_code) {
 }
 
 // All of them if the name is empty.
-void show_devices_called(const Command& command, const std::string& name) {
-    auto answer = command.ask({{"op", "devices"}});
+void show_devices_called(const Command& command, const std::string& name, bool reveal) {
+    auto answer = command.ask({{"op", "devices"}, {"reveal", reveal}});
     if (!answer)
         return command.failed(answer.error());
     if (name.empty())
@@ -289,8 +290,11 @@ void add_agent_commands(CLI::App& app, const std::string& socket, int& exit_code
     devices->add_option("NAME", *name, "only this one, with its groups and addresses");
     examples(devices, "  penstock devices\n"
                       "  penstock devices thermostat-12\n"
+                      "  penstock devices --reveal       # recorded in the audit log\n"
                       "  penstock devices --json | jq '.devices[] | select(.dropped > 0)'");
-    devices->callback([list, name] { show_devices_called(*list, *name); });
+    auto name_all = std::make_shared<bool>(false);
+    devices->add_flag("--reveal", *name_all, kReveal);
+    devices->callback([=] { show_devices_called(*list, *name, *name_all); });
 
     auto* events = app.add_subcommand("events", "what happened lately");
     auto follow = std::make_shared<bool>(false);
@@ -299,7 +303,9 @@ void add_agent_commands(CLI::App& app, const std::string& socket, int& exit_code
     examples(events, "  penstock events\n"
                      "  penstock events --follow        # drops by device and reason, once a second\n"
                      "  penstock events --follow --json # each event, one a line");
-    events->callback([=] { stream_events(*watch, *follow); });
+    auto reveal = std::make_shared<bool>(false);
+    events->add_flag("--reveal", *reveal, kReveal);
+    events->callback([=] { stream_events(*watch, *follow, *reveal); });
 
     add_tunnel(app, socket, exit_code);
     add_explain(app, socket, exit_code);

@@ -18,7 +18,7 @@ constexpr unsigned kMost = 1000; // records in one answer of the agent
 struct Question {
     unsigned last = 0; // 0: only whether it is whole
     std::string event, since, expect;
-    bool json = false;
+    bool json = false, reveal = false;
 };
 
 struct Log {
@@ -31,7 +31,11 @@ Result<Log> ask(const std::string& socket, const Question& question) {
     auto client = Client::connect(socket);
     if (!client)
         return tl::unexpected(client.error());
-    Json request = {{"op", "audit"}, {"last", question.last}, {"event", question.event}, {"since", question.since}};
+    Json request = {{"op", "audit"},
+                    {"last", question.last},
+                    {"event", question.event},
+                    {"since", question.since},
+                    {"reveal", question.reveal}};
     if (const auto colon = question.expect.find(':'); colon != std::string::npos) {
         request["expect_seq"] = std::stoull(question.expect.substr(0, colon));
         request["expect_hash"] = question.expect.substr(colon + 1);
@@ -108,6 +112,7 @@ void add_audit_command(CLI::App& app, const std::string& socket, int& exit_code)
     show->add_option("--since", asked->since, "only from this time on, in UTC: 2026-11-01 or 2026-11-01T12:00:00Z")
         ->check(matches("[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2})?Z?)?",
                         "2026-11-01 or 2026-11-01T12:00:00Z"));
+    show->add_flag("--reveal", asked->reveal, "MAC and IP addresses in place of pseudonyms; recorded in this log");
     show->add_flag("--json", asked->json, "answer in JSON, one record a line");
     show->footer("Examples:\n"
                  "  penstock audit show --last 10\n"

@@ -19,8 +19,8 @@ constexpr auto kSettle = std::chrono::milliseconds(10);
 
 } // namespace
 
-Agent::Agent(Config config, EventLoop& loop)
-    : config_(std::move(config)), loop_(loop), state_(config_.state, config_.storage) {}
+Agent::Agent(Config config, EventLoop& loop, Privacy privacy)
+    : config_(std::move(config)), loop_(loop), privacy_(std::move(privacy)), state_(config_.state, config_.storage) {}
 Agent::~Agent() {
     // Their jobs touch the other members; after this none runs. What the last one did is audited.
     if (worker_)
@@ -72,6 +72,7 @@ Status Agent::close_gate() {
         return tl::unexpected(guard.error());
     guard_ = std::move(*guard);
     open_state(); // ours alone, now that the guard is
+    take_privacy_key();
     auto audit = Audit::make(loop_, events_, state_, config_.audit);
     if (!audit)
         return tl::unexpected(audit.error());
@@ -105,6 +106,19 @@ void Agent::open_state() {
         events_.add(log::Level::warning, "state_problem", {{"why", why}});
     if (!opened)
         state_problem_ = opened.error().message();
+}
+
+// Pseudonyms stay the same over restarts. Without the folder they are this run's alone.
+void Agent::take_privacy_key() {
+    const auto kept = state_.recall(kPrivacyKey);
+    const auto key = kept && kept->is_string() ? store::Key::from_hex(kept->get_ref<const std::string&>()) : fail("");
+    if (key)
+        return privacy_.set_key(*key);
+    auto text = store::hex(privacy_.key().bytes());
+    if (const auto ok = kept ? state_.keep(kPrivacyKey, text) : tl::unexpected(kept.error());
+        !ok && state_problem_.empty())
+        events_.add(log::Level::warning, "state_problem",
+                    {{"why", "pseudonyms will be others after the next start: " + ok.error().message()}});
 }
 
 void Agent::say_state() {
@@ -240,6 +254,7 @@ void Agent::reconcile_soon() {
 }
 
 void Agent::tick() {
+    events_.forget_old();
     ipsec_->sweep();
     find_lost_sas();
     ike_->check_alive();

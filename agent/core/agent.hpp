@@ -10,6 +10,7 @@
 #include "agent/core/ike_supervisor.hpp"
 #include "agent/core/ipsec.hpp"
 #include "agent/core/policy_manager.hpp"
+#include "agent/core/privacy.hpp"
 #include "agent/core/requests.hpp"
 #include "agent/datapath/drop_events.hpp"
 #include "agent/net/monitor.hpp"
@@ -25,7 +26,7 @@ namespace penstock::core {
 
 class Agent final : public Requests {
 public:
-    Agent(Config config, EventLoop& loop);
+    Agent(Config config, EventLoop& loop, Privacy privacy);
     ~Agent() override;
 
     // Closes the gate, puts the stored policy in force, then starts IKE; in this order, so that half a start is a
@@ -41,6 +42,7 @@ private:
     Status close_gate();
     void open_state();
     void say_state();
+    void take_privacy_key();
     Status begin();
     Status choose_esp();
     Status watch();
@@ -59,6 +61,8 @@ private:
 
     // requests.cpp
     nlohmann::json answer_now(const nlohmann::json& request, const Answer& asker);
+    void reveal(const nlohmann::json& request, std::string body, const std::shared_ptr<Answer>& answer);
+    void carry_out(const nlohmann::json& request, std::string body, const std::shared_ptr<Answer>& answer);
     void push(const nlohmann::json& request, std::string bundle, const std::shared_ptr<Answer>& answer);
     void answer_audit(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
     void stream_events(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
@@ -80,7 +84,8 @@ private:
 
     const Config config_;
     EventLoop& loop_;
-    EventLog events_;
+    Privacy privacy_;
+    EventLog events_{&privacy_, config_.keep_events};
     Repairs repairs_{events_};
     store::SealedFolder state_;
     std::string state_problem_; // empty: it is open

@@ -11,7 +11,10 @@ Status put_up(const Config& config) {
         return ok;
     if (auto ok = check_xfrm(); !ok)
         return ok;
-    EventLog events;
+    const auto privacy = Privacy::make(config);
+    if (!privacy)
+        return tl::unexpected(privacy.error());
+    EventLog events(&*privacy);
     Repairs repairs(events);
     store::SealedFolder state(config.state, config.storage);
     auto guard = Guard::make(config, events, repairs, state);

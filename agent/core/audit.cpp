@@ -8,11 +8,11 @@
 namespace penstock::core {
 namespace {
 
-constexpr std::array<std::string_view, 19> kAudited = {
+constexpr std::array<std::string_view, 20> kAudited = {
     "agent_started",  "state_not_opened", "policy_in_force",     "policy_expired",      "stored_policy_refused",
     "bundle_refused", "bundle_failed",    "policy_without_root", "root_in_force",       "tunnel_command",
     "guard_released", "frame_in_clear",   "witness_cleared",     "gate_failed",         "reloaded",
-    "reload_refused", "policy_confirmed", "policy_reverted",     "policy_not_reverted",
+    "reload_refused", "policy_confirmed", "policy_reverted",     "policy_not_reverted", "identities_revealed",
 };
 constexpr unsigned kBurst = 100;
 constexpr auto kRefill = std::chrono::seconds(30);
@@ -64,6 +64,16 @@ bool Audit::admit(const nlohmann::json& event) {
         return false;
     tokens_--;
     return true;
+}
+
+Status Audit::will_keep(uid_t uid) const {
+    if (!trouble_.empty())
+        return fail(trouble_);
+    if (waiting_ >= kMaxWaiting)
+        return fail("the disk is too slow");
+    if (uid != 0 && tokens_ == 0 && Clock::now() < next_refill_)
+        return fail("too much was done in a short time; try again in half a minute");
+    return {};
 }
 
 void Audit::take(const nlohmann::json& event) {

@@ -36,6 +36,9 @@ public:
     // One at a time, for it reads the whole log.
     void read(const Wanted& wanted, std::function<void(const Read&)> done);
 
+    // Whether an event that this user causes now would be kept.
+    [[nodiscard]] Status will_keep(uid_t uid) const;
+
     // What is wrong with the log; empty: nothing known.
     [[nodiscard]] const std::string& trouble() const { return trouble_; }
 

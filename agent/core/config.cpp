@@ -17,8 +17,9 @@ namespace {
 
 constexpr auto kRequired = Section::Need::required;
 constexpr std::uint32_t kAuditDays = 400, kAuditMib = 64;
-constexpr std::array<std::string_view, 12> kSections = {
-    "gateway", "lan", "api", "uplink", "essential", "ike", "tunnel", "policy", "storage", "paths", "mark", "routing"};
+constexpr std::array<std::string_view, 13> kSections = {"gateway", "lan",    "api",    "uplink",  "essential",
+                                                        "ike",     "tunnel", "policy", "storage", "privacy",
+                                                        "paths",   "mark",   "routing"};
 
 std::vector<std::string> split(std::string_view text, std::string_view separators) {
     std::vector<std::string> out;
@@ -290,6 +291,13 @@ Result<Config> Config::load(const std::filesystem::path& file) {
     storage.refuse_unknown_keys();
     config.audit.keep = std::chrono::days(audit_days);
     config.audit.total_bytes = std::size_t{audit_mib} << 20;
+    auto privacy = section("privacy");
+    std::uint32_t event_hours = static_cast<std::uint32_t>(config.keep_events.count());
+    privacy.read_choice("identities", {{"pseudonyms", [&] { config.full_identities = false; }},
+                                       {"full", [&] { config.full_identities = true; }}});
+    privacy.read("event_hours", event_hours, 1, 8760);
+    privacy.refuse_unknown_keys();
+    config.keep_events = std::chrono::hours(event_hours);
     auto paths = section("paths");
     paths.read("state", config.state);
     paths.read("run", config.run);

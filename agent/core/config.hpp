@@ -8,6 +8,7 @@
 #include "agent/store/audit_log.hpp"
 #include "agent/store/keyring.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -73,6 +74,9 @@ struct Config {
 
     store::Keyring::Places storage{.file = "storage.key", .previous = {}};
     store::AuditLog::Limits audit;
+
+    bool full_identities = false;           // else pseudonyms (agent/core/privacy)
+    std::chrono::hours keep_events{7 * 24}; // in memory
 
     std::filesystem::path state = "/var/lib/penstock";
     std::filesystem::path run = "/run/penstock";

@@ -15,7 +15,8 @@ constexpr std::size_t kKeptDrops = 200;
 
 void EventLog::add(log::Level level, std::string_view event, nlohmann::json fields) {
     std::vector<log::Field> line;
-    for (const auto& [key, value] : fields.items())
+    const auto shown = privacy_ != nullptr ? privacy_->veil(fields) : fields;
+    for (const auto& [key, value] : shown.items())
         line.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
     log::write(level, event, line);
     fields["event"] = event;
@@ -43,6 +44,13 @@ std::vector<nlohmann::json> EventLog::recent() const {
     out.insert(out.end(), drops_.begin(), drops_.end());
     std::ranges::stable_sort(out, {}, [](const nlohmann::json& event) { return event["time"].get<std::string>(); });
     return out;
+}
+
+void EventLog::forget_old() {
+    const auto oldest_kept = utc(std::chrono::system_clock::now() - keep_);
+    for (auto* ring : {&events_, &drops_})
+        while (!ring->empty() && ring->front()["time"].get_ref<const std::string&>() < oldest_kept)
+            ring->pop_front();
 }
 
 std::uint64_t EventLog::follow(Follower follower) {

@@ -26,7 +26,10 @@ void audit_release(store::SealedFolder& state, const Config& config) {
 }
 
 Status take_away(const Config& config) {
-    EventLog events;
+    const auto privacy = Privacy::make(config);
+    if (!privacy)
+        return tl::unexpected(privacy.error());
+    EventLog events(&*privacy);
     Repairs repairs(events);
     store::SealedFolder state(config.state, config.storage);
     auto guard = Guard::make(config, events, repairs, state);

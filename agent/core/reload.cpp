@@ -32,6 +32,8 @@ std::string differences(const Config& before, const Config& after) {
     compare("[storage] previous_keys", before.storage.previous, after.storage.previous);
     compare("[storage] audit_days", before.audit.keep, after.audit.keep);
     compare("[storage] audit_mib", before.audit.total_bytes, after.audit.total_bytes);
+    compare("[privacy] identities", before.full_identities, after.full_identities);
+    compare("[privacy] event_hours", before.keep_events, after.keep_events);
     compare("[paths] state", before.state, after.state);
     compare("[paths] run", before.run, after.run);
     compare("[paths] bpffs", before.bpffs, after.bpffs);

@@ -63,14 +63,59 @@ nlohmann::json answer_to_push(const PolicyManager::PushAnswer& result) {
     return out;
 }
 
+// What it sends shows pseudonyms, but for what the request said.
+class Veiled final : public Answer {
+public:
+    Veiled(std::shared_ptr<Answer> answer, const Privacy& privacy, const nlohmann::json& request)
+        : answer_(std::move(answer)), privacy_(privacy), said_(addresses_in(request)) {}
+    void send(const nlohmann::json& message) override { answer_->send(privacy_.veil(message, said_)); }
+    void finish() override { answer_->finish(); }
+    void on_close(std::function<void()> callback) override { answer_->on_close(std::move(callback)); }
+    [[nodiscard]] uid_t uid() const override { return answer_->uid(); }
+    [[nodiscard]] Door door() const override { return answer_->door(); }
+
+private:
+    std::shared_ptr<Answer> answer_;
+    const Privacy& privacy_;
+    std::set<IpAddress> said_;
+};
+
 } // namespace
 
+// Who pushes reads what is wrong with what they wrote, in its own words.
 void Agent::handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) {
     const auto op = text(request, "op");
     if (!may_ask(answer->door(), op)) {
         answer->send(refused("the API may not ask for \"" + op + "\""));
         return answer->finish();
     }
+    if (privacy_.full() || op == "push")
+        return carry_out(request, std::move(body), answer);
+    if (flag(request, "reveal"))
+        return reveal(request, std::move(body), answer);
+    carry_out(request, std::move(body), std::make_shared<Veiled>(answer, privacy_, request));
+}
+
+// Only where it can be put on record.
+void Agent::reveal(const nlohmann::json& request, std::string body, const std::shared_ptr<Answer>& answer) {
+    const auto op = text(request, "op");
+    std::string why;
+    if (op != "devices" && op != "events" && op != "audit")
+        why = "devices, events and audit reveal identities, not \"" + op + "\"";
+    else if (answer->door() != Door::control || !is_operator(answer->uid()))
+        why = "only root and the group penstock may see identities; ask without --reveal";
+    else if (const auto kept = audit_->will_keep(answer->uid()); !kept)
+        why = "identities are not revealed, for it cannot be put on record: " + kept.error().message();
+    if (!why.empty()) {
+        answer->send(refused(why));
+        return answer->finish();
+    }
+    events_.add(log::Level::info, "identities_revealed", {{"uid", answer->uid()}, {"in", op}});
+    carry_out(request, std::move(body), answer);
+}
+
+void Agent::carry_out(const nlohmann::json& request, std::string body, const std::shared_ptr<Answer>& answer) {
+    const auto op = text(request, "op");
     if (op == "push")
         return push(request, std::move(body), answer);
     if (op == "events")

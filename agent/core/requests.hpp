@@ -36,7 +36,7 @@ public:
     // Called when nobody listens any more; at once if that is so already.
     virtual void on_close(std::function<void()> callback) = 0;
     [[nodiscard]] virtual uid_t uid() const = 0; // who asks
-    [[nodiscard]] virtual Door door() const { return Door::control; }
+    [[nodiscard]] virtual Door door() const = 0; // by which socket
 };
 
 class Requests {

@@ -24,6 +24,7 @@ inline constexpr const char* kPendingPush = "pending"; // see pending_push.hpp
 inline constexpr const char* kWentBack = "went_back";  // the same; not there: the last policy is the one to be loaded
 inline constexpr const char* kLastRoot = "root";       // version
 inline constexpr const char* kSeen = "witness";        // the frame, in words
+inline constexpr const char* kPrivacyKey = "privacy";  // of the pseudonyms, hex
 
 // Takes over what a version without seals left, and looks whether the ledger is the newest there was. After an error
 // the folder is closed.

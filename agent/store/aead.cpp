@@ -1,6 +1,7 @@
 #include "agent/store/aead.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <climits>
 #include <cstdlib>
 #include <memory>
@@ -45,6 +46,20 @@ Result<Key> Key::from_bytes(std::string_view bytes) {
         return fail("a key has " + std::to_string(kBytes) + " bytes, not " + std::to_string(bytes.size()));
     Key key;
     std::ranges::copy(bytes, key.bytes_.begin());
+    return key;
+}
+
+Result<Key> Key::from_hex(std::string_view digits) {
+    Key key;
+    bool good = digits.size() == 2 * kBytes;
+    for (std::size_t i = 0; good && i < kBytes; i++) {
+        const char* const pair = digits.data() + 2 * i;
+        unsigned char byte = 0;
+        good = std::from_chars(pair, pair + 2, byte, 16).ptr == pair + 2;
+        key.bytes_[i] = static_cast<char>(byte);
+    }
+    if (!good)
+        return fail("a key is written as " + std::to_string(2 * kBytes) + " hex digits");
     return key;
 }
 

@@ -17,6 +17,7 @@ public:
     static constexpr std::size_t kBytes = 32;
 
     static Result<Key> from_bytes(std::string_view bytes); // of any other length: an error
+    static Result<Key> from_hex(std::string_view digits);  // 64 of them
     static Result<Key> random();
     Key(const Key&) = default;
     Key& operator=(const Key&) = default;

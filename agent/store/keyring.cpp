@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 
 namespace penstock::store {
@@ -15,20 +14,9 @@ constexpr std::size_t kMaxBytes = 4096;
 Result<StorageKey> parse(std::string text, const std::filesystem::path& path, std::string_view source) {
     text.erase(text.find_last_not_of(" \t\r\n") + 1);
     const Wipe text_gone(text);
-    std::string bytes(text.size() / 2, '\0');
-    const Wipe bytes_gone(bytes);
-    bool good = text.size() == 2 * Key::kBytes;
-    for (std::size_t i = 0; good && i < bytes.size(); i++) {
-        const char* const digits = text.data() + 2 * i;
-        unsigned char byte = 0;
-        good = std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2;
-        bytes[i] = static_cast<char>(byte);
-    }
-    if (!good)
-        return fail(path.string() + " is no storage key: it must be 64 hex digits, as `openssl rand -hex 32` makes");
-    const auto key = Key::from_bytes(bytes);
+    const auto key = Key::from_hex(text);
     if (!key)
-        return tl::unexpected(key.error());
+        return fail(path.string() + " is no storage key: it must be 64 hex digits, as `openssl rand -hex 32` makes");
     auto id = derive(*key, "", "penstock storage key id", kKeyIdBytes);
     if (!id)
         return tl::unexpected(id.error());

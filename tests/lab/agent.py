@@ -77,7 +77,7 @@ class Agent:
         (self.etc / "gateway.key").chmod(0o640)
         shutil.copy(authority.certificate, self.etc / "ca.pem")
         shutil.copy(root, self.etc / "root.json")
-        values = {"host_egress": "closed", "esp": "auto", "peer": net.CLOUD4, "on_expiry": "keep", "dpd": 30, **changes}
+        values = {"host_egress": "closed", "esp": "auto", "peer": net.CLOUD4, "on_expiry": "keep", "dpd": 30, "identities": "full", **changes}
         (self.etc / "penstock.toml").write_text(f"""
 [gateway]
 name = "{GATEWAY_NAME}"
@@ -103,6 +103,8 @@ dpd = {values['dpd']}
 [policy]
 root = "root.json"
 on_expiry = "{values['on_expiry']}"
+[privacy]
+identities = "{values['identities']}"
 [paths]
 state = "{self.state}"
 run = "{self.run_dir}"

@@ -28,6 +28,7 @@ from lab.witness import Judge
 from keys import keys_change_while_traffic_flows
 from latch import a_frame_in_clear_latches_the_gate, a_latch_outlives_a_reboot, clearing_the_witness_puts_no_released_gate_up
 from learning import devices_learn_their_addresses
+from privacy import identities_stay_inside
 from quickstarts import quickstarts_at_once
 from services import essentials_work_for_their_owner_only
 from state import a_crash_in_the_middle_of_a_push, audit_tells_who_did_what, state_is_sealed, state_without_seals_is_taken_over, storage_key_is_replaced
@@ -240,6 +241,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "state_without_seals_is_taken_over": state_without_seals_is_taken_over,
     "storage_key_is_replaced": storage_key_is_replaced,
     "audit_tells_who_did_what": audit_tells_who_did_what,
+    "identities_stay_inside": identities_stay_inside,
     "a_crash_in_the_middle_of_a_push": a_crash_in_the_middle_of_a_push,
     **pushing.CASES,
     **healing.CASES,
@@ -257,5 +259,5 @@ CASES: dict[str, Callable[[Stage], None]] = {
 SAME_ON_EVERY_KERNEL = {"quickstarts_at_once", "rights_keep_hours", "two_managers_fight", "policy_expires", "certificate_is_renewed",
                         "peer_away_for_long", "penstock_ike_hangs", "devices_learn_their_addresses",
                         "keys_change_while_traffic_flows", "state_is_sealed", "state_without_seals_is_taken_over", "storage_key_is_replaced", "audit_tells_who_did_what",
-                         "a_crash_in_the_middle_of_a_push", *pushing.CASES, *remote.CASES}
+                         "a_crash_in_the_middle_of_a_push", "identities_stay_inside", *pushing.CASES, *remote.CASES}
 WITHOUT_AGENT = {"quickstarts_at_once", "judge_knows_clear_frames", "lab_carries_stock_strongswan"}
