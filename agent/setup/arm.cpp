@@ -45,25 +45,44 @@ Status start_timer(std::chrono::minutes patience) {
                 self.string(), "setup", "--revert"});
 }
 
-// As put_in_force(), for the time until confirm().
-Status put_in_force_for_now(const Paths& paths, Said& said) {
-    if (is_there(paths.config()))
-        return put_in_force(paths, said);
+fs::path for_now(const Paths& paths) { return paths.run / "penstock.toml"; }
+
+// Among the mounts of the machine, from which penstockd has its own: this shell may have others.
+Status run_outside(std::vector<std::string> argv) {
+    argv.insert(argv.begin(), {"nsenter", "--mount=/proc/1/ns/mnt"});
+    return run(argv);
+}
+
+// The draft into force until confirm() or the next boot: a copy in /run, which /etc links to or which lies over the
+// configuration that is there.
+Status put_in_force_for_now(const Paths& paths) {
     const auto draft = read_guarded(paths.draft(), kMaxBytes);
     if (!draft)
         return tl::unexpected(draft.error());
-    const auto there = paths.run / "penstock.toml";
+    const auto there = for_now(paths);
     if (auto ok = write_file_atomically(there, *draft, 0644); !ok)
         return ok;
+    if (is_there(paths.config()))
+        return run_outside({"mount", "--bind", there.string(), paths.config().string()});
     if (symlink(there.c_str(), paths.config().c_str()) != 0)
         return fail_errno("cannot make " + paths.config().string());
     return {};
 }
 
-// A draft beside a configuration that is a link: the first one. Else it was moved, and FILE.old is the one before.
+// A link: no configuration was there before.
 bool is_first(const Paths& paths) {
     std::error_code error;
     return fs::is_symlink(paths.config(), error);
+}
+
+// Over one that was there before.
+bool is_covered(const Paths& paths) {
+    std::error_code error;
+    return !is_first(paths) && fs::equivalent(paths.config(), for_now(paths), error);
+}
+
+Status uncover(const Paths& paths) {
+    return is_covered(paths) ? run_outside({"umount", paths.config().string()}) : Status{};
 }
 
 // What a reboot left of a first setup that nobody confirmed: a link into a folder that is gone.
@@ -115,7 +134,7 @@ Status arm(const Paths& paths, std::chrono::minutes patience, Said& said) {
         keep_first(ok, take_away(paths.run));
         return ok;
     }
-    if (ok = put_in_force_for_now(paths, said); ok)
+    if (ok = put_in_force_for_now(paths); ok)
         ok = run({"systemctl", "restart", "penstockd.service"});
     if (!ok) {
         keep_first(ok, revert(paths, said));
@@ -129,10 +148,12 @@ Status arm(const Paths& paths, std::chrono::minutes patience, Said& said) {
 Status confirm(const Paths& paths, Said& said) {
     if (!is_waiting(paths))
         return fail("no setup waits for a confirmation");
-    if (is_first(paths))
-        if (auto ok = move(paths.draft(), paths.config()); !ok)
-            return ok;
-    if (auto ok = take_away(paths.run); !ok) // the timer has nothing to do from here on
+    auto ok = is_first(paths) ? move(paths.draft(), paths.config()) : uncover(paths);
+    if (ok && is_there(paths.draft()))
+        ok = put_in_force(paths, said);
+    if (!ok)
+        return ok;
+    if (ok = take_away(paths.run); !ok) // the timer has nothing to do from here on
         return ok;
     (void)run({"systemctl", "stop", std::string(kTimer) + ".timer"});
     said.push_back("confirmed: " + paths.config().string() + " stays");
@@ -149,9 +170,8 @@ Status revert(const Paths& paths, Said& said) {
         keep_first(ok, run({"penstockd", "guard", "release", "--config", paths.draft().string()}));
         said.push_back("the guard is released; the LAN is not forwarded. The configuration is " +
                        paths.draft().string() + " again");
-    } else if (!is_there(paths.draft())) {
-        keep_first(ok, move(paths.config(), paths.draft()));
-        keep_first(ok, move(paths.before(), paths.config()));
+    } else if (is_covered(paths)) {
+        keep_first(ok, uncover(paths));
         keep_first(ok, run({"systemctl", "restart", "penstockd.service"}));
         said.push_back("the configuration from before is in force again; the other is " + paths.draft().string());
     }

@@ -1,7 +1,7 @@
 // The configuration into force, and over the network only until somebody confirms that he can still come in.
 //
-// While a confirmation is waited for, a first configuration lies in /run and /etc has a link to it: when the timer
-// ends, and also when the machine starts again, there is none. One that replaced another gives it back to the timer.
+// While a confirmation is waited for, the new configuration lies in /run, and /etc has a link to it, or one that was
+// there before lies under it: when the timer ends, and also when the machine starts again, everything is as before.
 #pragma once
 
 #include "agent/setup/install.hpp"
