@@ -11,9 +11,7 @@ Result<MappedArray> OuterMap::open(std::uint32_t index) const {
     const auto id = id_at(index);
     if (id == 0)
         return MappedArray{};
-    Fd fd(bpf_obj_get(pin_of(id).c_str()));
-    if (!fd)
-        fd = Fd(bpf_map_get_fd_by_id(id)); // somebody took the pin away: where we may
+    auto fd = open_id(id);
     if (!fd)
         return fail_errno("cannot open " + pin_of(id).string());
     return MappedArray::open(std::move(fd));
@@ -52,6 +50,17 @@ Status OuterMap::clear(std::uint32_t index) const {
     return {};
 }
 
+bool OuterMap::is_whole() const {
+    bpf_map_info info{};
+    std::uint32_t size = sizeof info;
+    if (bpf_obj_get_info_by_fd(fd_.get(), &info, &size) != 0)
+        return false;
+    for (std::uint32_t index = 0; index < info.max_entries; index++)
+        if (const auto id = id_at(index); id != 0 && !open_id(id))
+            return false;
+    return true;
+}
+
 void OuterMap::drop_orphans() const {
     std::set<std::filesystem::path> held;
     bpf_map_info info{};
@@ -65,6 +74,13 @@ void OuterMap::drop_orphans() const {
     for (const auto& entry : std::filesystem::directory_iterator(folder_, ignored))
         if (entry.path().filename().string().starts_with(prefix) && !held.contains(entry.path()))
             std::filesystem::remove(entry.path(), ignored);
+}
+
+Fd OuterMap::open_id(std::uint32_t id) const {
+    Fd fd(bpf_obj_get(pin_of(id).c_str()));
+    if (!fd)
+        fd = Fd(bpf_map_get_fd_by_id(id)); // somebody took the pin away: where we may
+    return fd;
 }
 
 std::uint32_t OuterMap::id_at(std::uint32_t index) const {

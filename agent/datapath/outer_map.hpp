@@ -21,10 +21,13 @@ public:
     [[nodiscard]] Status put(std::uint32_t index, const MappedArray& array) const;
     // Holds nothing there afterwards; that is no error before.
     [[nodiscard]] Status clear(std::uint32_t index) const;
+    // Whether everything that it holds can be opened.
+    [[nodiscard]] bool is_whole() const;
     // Takes the pins away that nothing holds any more: a process that died in the middle of put() leaves one.
     void drop_orphans() const;
 
 private:
+    [[nodiscard]] Fd open_id(std::uint32_t id) const;
     // Of the array at `index`; 0: none.
     [[nodiscard]] std::uint32_t id_at(std::uint32_t index) const;
     [[nodiscard]] std::filesystem::path pin_of(std::uint32_t id) const;

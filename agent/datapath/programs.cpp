@@ -117,6 +117,24 @@ Status check_bpffs(const std::filesystem::path& folder) {
     return {};
 }
 
+// What a map of maps holds cannot be opened once its pin is gone (OuterMap): then all maps are made anew, as for a new
+// layout. Those before stay aside, for a latch in them still counts (Witness).
+Status leave_torn_maps(const std::filesystem::path& folder) {
+    const auto torn = [&](const char* name) {
+        Fd fd(bpf_obj_get((folder / name).c_str()));
+        return fd && !OuterMap(std::move(fd), folder, name).is_whole();
+    };
+    if (!torn("policy") && !torn("flows_ipv6"))
+        return {};
+    const std::filesystem::path aside = folder.string() + "-torn";
+    std::error_code error;
+    std::filesystem::remove_all(aside, error);
+    std::filesystem::rename(folder, aside, error);
+    if (error)
+        return fail_errno("cannot put " + folder.string() + " aside, whose maps have lost pins", error.value());
+    return {};
+}
+
 using Skeleton = std::unique_ptr<penstock_bpf, SkeletonDeleter>;
 
 Result<Skeleton> open_and_load(const ProgramOptions& options, bool witness) {
@@ -189,6 +207,8 @@ Result<Programs> Programs::load(const ProgramOptions& options) {
         options.flows_per_device > PENSTOCK_MAX_FLOWS)
         return fail("flows of a device must be a power of two from " + std::to_string(PENSTOCK_MIN_FLOWS) + " to " +
                     std::to_string(PENSTOCK_MAX_FLOWS));
+    if (auto ok = leave_torn_maps(map_folder(options.bpffs)); !ok)
+        return tl::unexpected(ok.error());
     if (auto ok = check_bpffs(map_folder(options.bpffs)); !ok)
         return tl::unexpected(ok.error());
     libbpf_set_print(keep_warning);

@@ -214,6 +214,26 @@ def crash_loop_under_a_flood(stage: Stage) -> None:
     must(verdict.esp >= 100, f"too little moved: {verdict}")
 
 
+def pins_inside_go_while_nobody_looks(stage: Stage) -> None:
+    """The arrays inside maps of maps lose their pins, and penstockd, which may not open them by number, dies: it starts with new
+    maps."""
+    stage.open()
+    lab, agent = stage.lab, stage.lab.agent
+    place = lab.watch()
+    agent.stop(signal.SIGKILL)
+    torn = list((agent.bpffs / "penstock").glob("maps-*/inner_*"))
+    must(torn, "nothing is pinned inside")
+    for pin in torn:
+        pin.unlink()
+    agent.start()
+    must(agent.wait_tunnel("up"), "the tunnel does not come up")
+    for target in (READINGS4, READINGS6):
+        must(wait_until(lambda: _answers(stage, 2, target), PATIENCE), f"no traffic to {target}")
+    verdict = lab.since(place)
+    must(not verdict.clear, str(verdict))
+    must(verdict.esp, "nothing moved")
+
+
 def bpffs_goes_while_nobody_looks(stage: Stage) -> None:
     """penstockd dead, and the file system with its pins unmounted, so that the programs go too: the other layers hold; mounted and started, all is well."""
     stage.open()
@@ -262,5 +282,6 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "policy_expires": policy_expires,
     "crash_loop_under_a_flood": crash_loop_under_a_flood,
     "bpffs_goes_while_nobody_looks": bpffs_goes_while_nobody_looks,
+    "pins_inside_go_while_nobody_looks": pins_inside_go_while_nobody_looks,
     "penstock_ike_hangs": penstock_ike_hangs,
 }
