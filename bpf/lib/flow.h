@@ -133,7 +133,7 @@ INLINE __u64 flow_match(void* flow, const struct flow_key* k, int six) {
     __u64 meta = *(volatile __u64*)meta_of(flow, six);
     __u64 want = (__u64)k->proto << PENSTOCK_FLOW_PROTO | (__u64)k->local << PENSTOCK_FLOW_ADDRESS;
 
-    if (((meta ^ want) & (FAULT(13) ? 0xff : 0xfff)) || meta & BUSY)
+    if (((meta ^ want) & 0xfff) || meta & BUSY)
         return 0;
     load_barrier();
     if (six) {

@@ -21,7 +21,6 @@ inline constexpr Fault kFaults[] = {
     {10, "a later fragment needs no first one"},
     {11, "who answers may speak TLS first"},
     {12, "`to` and `from` are mixed up"},
-    {13, "two addresses of a device are taken for one"},
     {14, "the MAC is not compared"},
     {15, "the identifier of an echo is ignored"},
     {16, "what another device denies is ignored"},
