@@ -39,7 +39,8 @@ IpAddress address_of(const tcp::endpoint& from) {
 
 Server::Server(asio::io_context& io, core::ApiSettings settings)
     : io_(io), settings_(std::move(settings)),
-      service_{.config = *settings_.api, .socket = settings_.socket, .limits = limits_}, watch_(*settings_.api) {}
+      service_{.config = *settings_.api, .socket = settings_.socket, .limits = limits_},
+      watch_([this] { return tls_files(*settings_.api); }) {}
 
 Status Server::start() {
     watch_.reading();

@@ -8,8 +8,6 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
-#include <sys/stat.h>
-#include <utility>
 
 namespace penstock::api {
 namespace {
@@ -129,31 +127,12 @@ Result<std::shared_ptr<Context>> load_tls(const core::ApiConfig& config) {
     return context;
 }
 
-std::vector<FileWatch::Stamp> FileWatch::look() const {
-    auto paths = config_.ca;
-    paths.insert(paths.end(), config_.crl.begin(), config_.crl.end());
-    paths.push_back(config_.certificate);
-    paths.push_back(config_.private_key);
-    std::vector<Stamp> out;
-    out.reserve(paths.size());
-    for (const auto& path : paths) {
-        struct stat info{};
-        if (stat(path.c_str(), &info) != 0)
-            info = {};
-        out.push_back({.inode = info.st_ino,
-                       .size = info.st_size,
-                       .seconds = info.st_ctim.tv_sec,
-                       .nanoseconds = info.st_ctim.tv_nsec});
-    }
-    return out;
+FileWatch::Paths tls_files(const core::ApiConfig& config) {
+    auto paths = config.ca;
+    paths.insert(paths.end(), config.crl.begin(), config.crl.end());
+    paths.push_back(config.certificate);
+    paths.push_back(config.private_key);
+    return paths;
 }
-
-bool FileWatch::changed() {
-    const auto now = look();
-    const bool still = std::exchange(seen_, now) == now;
-    return still && now != read_;
-}
-
-void FileWatch::reading() { seen_ = read_ = look(); }
 
 } // namespace penstock::api

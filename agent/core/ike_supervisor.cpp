@@ -47,7 +47,12 @@ Result<User> find_user(const Config& config) {
 
 IkeSupervisor::IkeSupervisor(const Config& config, EventLoop& loop, EventLog& events, Ipsec& ipsec, Callbacks callbacks)
     : config_(config), loop_(loop), events_(events), ipsec_(ipsec), callbacks_(std::move(callbacks)),
-      tunnels_(config.tunnels.size()), watch_(config) {}
+      tunnels_(config.tunnels.size()), watch_([&config] {
+          auto paths = config.ca;
+          paths.push_back(config.certificate);
+          paths.push_back(config.private_key);
+          return paths;
+      }) {}
 
 Status IkeSupervisor::check(const Config& config) {
     if (auto user = find_user(config); !user)

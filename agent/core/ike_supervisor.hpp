@@ -3,8 +3,8 @@
 #pragma once
 
 #include "agent/base/event_loop.hpp"
+#include "agent/base/file_watch.hpp"
 #include "agent/core/config.hpp"
-#include "agent/core/credential_watch.hpp"
 #include "agent/core/credentials.hpp"
 #include "agent/core/event_log.hpp"
 #include "agent/core/ipsec.hpp"
@@ -96,7 +96,7 @@ private:
     std::chrono::steady_clock::time_point started_, alive_at_;
     std::vector<TunnelState> tunnels_;
     Credentials credentials_;
-    CredentialWatch watch_;
+    FileWatch watch_; // certificate, private key and CAs
     std::string version_, trouble_;
     bool greeted_ = false; // by the hello of the running process
     std::chrono::steady_clock::time_point alerts_since_;

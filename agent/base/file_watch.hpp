@@ -1,17 +1,19 @@
-// Notices that certificate, private key or a CA on the disk is another file than the one that was read.
+// Notices that files on the disk are others than those that were read.
 #pragma once
 
-#include "agent/core/config.hpp"
-
 #include <cstdint>
-#include <ctime>
+#include <filesystem>
+#include <functional>
+#include <utility>
 #include <vector>
 
-namespace penstock::core {
+namespace penstock {
 
-class CredentialWatch {
+class FileWatch {
 public:
-    explicit CredentialWatch(const Config& config) : config_(config) {}
+    using Paths = std::vector<std::filesystem::path>;
+    // paths: asked for each time, since a configuration may come to name others.
+    explicit FileWatch(std::function<Paths()> paths) : paths_(std::move(paths)) {}
 
     // Call it now and then. True once a change, and not before the files stood still from one call to the next.
     bool changed();
@@ -28,8 +30,8 @@ private:
     };
     [[nodiscard]] std::vector<Stamp> look() const;
 
-    const Config& config_;
+    std::function<Paths()> paths_;
     std::vector<Stamp> read_, seen_;
 };
 
-} // namespace penstock::core
+} // namespace penstock

@@ -1,14 +1,12 @@
-#include "agent/core/credential_watch.hpp"
+#include "agent/base/file_watch.hpp"
 
 #include <sys/stat.h>
 #include <utility>
 
-namespace penstock::core {
+namespace penstock {
 
-std::vector<CredentialWatch::Stamp> CredentialWatch::look() const {
-    auto paths = config_.ca;
-    paths.push_back(config_.certificate);
-    paths.push_back(config_.private_key);
+std::vector<FileWatch::Stamp> FileWatch::look() const {
+    const auto paths = paths_();
     std::vector<Stamp> out;
     out.reserve(paths.size());
     for (const auto& path : paths) {
@@ -23,12 +21,12 @@ std::vector<CredentialWatch::Stamp> CredentialWatch::look() const {
     return out;
 }
 
-bool CredentialWatch::changed() {
+bool FileWatch::changed() {
     const auto now = look();
     const bool still = std::exchange(seen_, now) == now;
     return still && now != read_;
 }
 
-void CredentialWatch::reading() { seen_ = read_ = look(); }
+void FileWatch::reading() { seen_ = read_ = look(); }
 
-} // namespace penstock::core
+} // namespace penstock
