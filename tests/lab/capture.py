@@ -15,12 +15,15 @@ from .system import Channel, Child, LabError, Namespace
 
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 263, 5, 6, 10
-TPACKET_V2, TP_STATUS_KERNEL, TP_STATUS_USER = 1, 0, 1
+TPACKET_V3, TP_STATUS_KERNEL, TP_STATUS_USER = 2, 0, 1
 PACKET_OUTGOING = 4
-# A slot holds the largest GSO frame. The ring's memory is the kernel's, bounded.
-SLOT, SLOTS = 1 << 17, 512
-_SLOT_HEAD = struct.Struct("=IIIHHIIHH")  # struct tpacket2_hdr: status, len, snaplen, mac, net, sec, nsec, vlan_tci, vlan_tpid
-_PKTTYPE = 32 + 10  # struct sockaddr_ll stands behind it
+# Frames stand in a block one behind the other: the ring holds tens of thousands, however long this process has to wait for a CPU.
+# Its memory is the kernel's, bounded. A block is handed over when it is full, or RETIRE_MS after its first frame.
+BLOCK, BLOCKS, RETIRE_MS = 1 << 20, 64, 2
+_BLOCK_HEAD = struct.Struct("=IIIII")  # struct tpacket_block_desc: version, offset_to_priv, block_status, num_pkts, offset_to_first_pkt
+_BLOCK_STATUS = 8
+_FRAME_HEAD = struct.Struct("=IIIIIIHHIIH")  # struct tpacket3_hdr: next_offset, sec, nsec, snaplen, len, status, mac, net, rxhash, vlan_tci, vlan_tpid
+_PKTTYPE = 48 + 10  # struct sockaddr_ll stands behind it
 TP_STATUS_VLAN_VALID, TP_STATUS_VLAN_TPID_VALID = 1 << 4, 1 << 6
 _EPB_HEAD = struct.Struct("<IIIIIII")
 _EPB_TAIL_INBOUND = struct.pack("<HHIHH", 2, 4, 1, 0, 0)   # option epb_flags: bits 0-1 = 1 inbound, 2 outbound
@@ -51,9 +54,9 @@ def _capture(interface: str, path: Path, channel: Channel) -> None:
     # A ring, because the kernel copies each frame into it at once. A plain packet socket keeps a reference to the frame's pages,
     # and ESP of the cloud, on this same machine, decrypts in place in those pages: the capture would show what the wire did not.
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V2)
-    sock.setsockopt(SOL_PACKET, PACKET_RX_RING, struct.pack("IIII", SLOT, SLOTS, SLOT, SLOTS))
-    ring = mmap.mmap(sock.fileno(), SLOT * SLOTS)
+    sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+    sock.setsockopt(SOL_PACKET, PACKET_RX_RING, struct.pack("IIIIIII", BLOCK, BLOCKS, BLOCK, BLOCKS, RETIRE_MS, 0, 0))
+    ring = mmap.mmap(sock.fileno(), BLOCK * BLOCKS)
     try:  # a machine that is busy elsewhere must not make the witness miss anything
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except OSError:
@@ -61,34 +64,41 @@ def _capture(interface: str, path: Path, channel: Channel) -> None:
     sock.bind((interface, ETH_P_ALL))
     out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.write(out, _file_head())
-    frames = lost = slot = 0
+    recorded = arrived = lost = turn = 0
 
-    def drain() -> int:
-        nonlocal slot
+    def record_block() -> bool:
+        """What the next block holds goes to the file, if the kernel has handed it over."""
+        nonlocal turn, recorded
+        start = turn * BLOCK
+        _, _, status, count, first = _BLOCK_HEAD.unpack_from(ring, start)
+        if not status & TP_STATUS_USER:
+            return False
         blocks = []
-        while len(blocks) < SLOTS:
-            at = slot * SLOT
-            status, _, kept, mac, _, seconds, nanos, tci, tpid = _SLOT_HEAD.unpack_from(ring, at)
-            if not status & TP_STATUS_USER:
-                break
+        at = start + first
+        for _ in range(count):
+            step, seconds, nanos, kept, _, status, mac, _, _, tci, tpid = _FRAME_HEAD.unpack_from(ring, at)
             frame = _with_vlan_tag(ring[at + mac:at + mac + kept], status, tci, tpid)
             blocks.append(_block(frame, seconds * 10**9 + nanos, ring[at + _PKTTYPE] == PACKET_OUTGOING))
-            struct.pack_into("=I", ring, at, TP_STATUS_KERNEL)
-            slot = (slot + 1) % SLOTS
-        if blocks:
-            os.write(out, b"".join(blocks))
-        return len(blocks)
+            at += step
+        os.write(out, b"".join(blocks))
+        struct.pack_into("=I", ring, start + _BLOCK_STATUS, TP_STATUS_KERNEL)
+        turn = (turn + 1) % BLOCKS
+        recorded += count
+        return True
 
     channel.send("ready")
     while True:
         readable = select.select([sock, channel.sock], [], [])[0]
-        frames += drain()
+        while record_block():
+            pass
         if channel.sock in readable:
             channel.receive(0)  # any request: everything that has arrived by now is in the file when we answer
-            while got := drain():
-                frames += got
-            lost += struct.unpack("II", sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]
-            channel.send({"frames": frames, "lost": lost})
+            packets, drops, _ = struct.unpack("III", sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))  # since the last look
+            arrived, lost = arrived + packets - drops, lost + drops
+            while recorded < arrived:
+                if not record_block():
+                    select.select([sock], [], [])
+            channel.send({"frames": recorded, "lost": lost})
 
 
 class WitnessLost(LabError):

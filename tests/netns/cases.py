@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +79,21 @@ def judge_knows_clear_frames(stage: Stage) -> None:
     }
     missed = [name for name, frame in bad.items() if judge.judge(frame).kind != "clear"]
     must(not missed, f"not seen as clear: {', '.join(missed)}")
+
+
+def recorder_keeps_a_burst(stage: Stage) -> None:
+    """The witness misses nothing while it waits for a CPU: it stands still during a burst, and has every frame of it afterwards."""
+    lab, burst = stage.lab, 20_000
+    frame = udp_frame(UPLINK_MAC, ISP_MAC, "192.0.2.77", "192.0.2.78", 7, 7, b"burst")
+    place = lab.watch()
+    os.kill(lab.witness.child.pid, signal.SIGSTOP)
+    try:
+        probe.send_raw(lab.topology.isp, frame, "up0", burst)
+    finally:
+        os.kill(lab.witness.child.pid, signal.SIGCONT)
+    lab.since(place)
+    kept = sum(seen.data == frame for seen in lab.frames[place:])
+    must(kept == burst, f"{kept} of {burst} frames recorded")
 
 
 def lab_carries_stock_strongswan(stage: Stage) -> None:
@@ -208,6 +225,7 @@ def witness_sees_an_open_gate(stage: Stage) -> None:
 # Order matters: `start` wants a gateway that never ran, the positive control leaves none behind.
 CASES: dict[str, Callable[[Stage], None]] = {
     "judge_knows_clear_frames": judge_knows_clear_frames,
+    "recorder_keeps_a_burst": recorder_keeps_a_burst,
     "lab_carries_stock_strongswan": lab_carries_stock_strongswan,
     "starts_closed_then_fast": as_case(scenes.start),
     "policy_decides": as_case(scenes.policy),
