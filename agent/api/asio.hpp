@@ -3,12 +3,6 @@
 
 #include <utility> // Boost 1.74 forgets it
 
-// Boost 1.74 looks for the coroutines of C++20 in GCC alone; clang-tidy reads this, too.
-#if defined(__clang__) && !defined(BOOST_ASIO_HAS_CO_AWAIT)
-#define BOOST_ASIO_HAS_CO_AWAIT 1
-#define BOOST_ASIO_HAS_STD_COROUTINE 1
-#endif
-
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>

@@ -177,7 +177,7 @@ std::optional<std::string> PolicyManager::return_overdue() {
 
 // Never for longer than it was asked for, whatever the clock says.
 void PolicyManager::resume_wait() {
-    const auto pending = read_pending();
+    auto pending = read_pending();
     if (!pending || !*pending || !in_force_ || in_force_->verified->digest != (*pending)->pushed.digest)
         return;
     const auto left =
