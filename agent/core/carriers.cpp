@@ -73,6 +73,47 @@ private:
     Carriers out_;
 };
 
+// Frames that a bridge carries from one port to another are never routed, so never encrypted.
+void find_shared_bridges(const Config& config, const NetworkView& network, std::vector<std::string>& out) {
+    const auto bridge_of = [&](const std::string& name) -> const net::Link* {
+        const auto* link = network.find(name);
+        if (link == nullptr)
+            return nullptr;
+        return link->kind == "bridge" ? link : link->master != 0 ? network.find(link->master) : nullptr;
+    };
+    for (const auto& lan : config.lan)
+        for (const auto& uplink : config.uplink) {
+            const auto* bridge = bridge_of(lan);
+            if (bridge != nullptr && bridge == bridge_of(uplink))
+                out.push_back("LAN " + lan + " and uplink " + uplink + " are on the same bridge " + bridge->name +
+                              ", which would carry frames past the tunnel; take one of them out: ip link set " +
+                              (uplink == bridge->name ? lan : uplink) + " nomaster");
+        }
+    for (const auto& lan : config.lan) {
+        const auto* link = network.find(lan);
+        const auto* bridge = link != nullptr && link->master != 0 ? network.find(link->master) : nullptr;
+        if (bridge != nullptr && bridge->kind == "bridge")
+            out.push_back("LAN " + lan + " is a port of bridge " + bridge->name + "; name " + bridge->name +
+                          " in [lan] interfaces instead");
+    }
+}
+
+// Of two on one wire nobody can tell what a device's frame is and what the uplink's.
+void find_shared_carriers(const Config& config, const NetworkView& network, std::vector<std::string>& out) {
+    for (const auto& lan : config.lan)
+        for (const auto& uplink : config.uplink) {
+            if (const auto* link = network.find(lan); link != nullptr && link->master != 0)
+                continue; // told as a bridge's port
+            const auto below = footing(config, network, uplink);
+            for (const int one : footing(config, network, lan))
+                if (const auto* link = network.find(one); link != nullptr && below.contains(one)) {
+                    out.push_back("LAN " + lan + " and uplink " + uplink + " are both carried by " + link->name +
+                                  "; give one of them an interface of its own");
+                    break;
+                }
+        }
+}
+
 } // namespace
 
 Carriers find_carriers(const Config& config, const NetworkView& network,
@@ -97,6 +138,13 @@ std::set<int> footing(const Config& config, const NetworkView& network, const st
             if (port.master == link->index && link->kind != "vrf")
                 todo.push_back(&port);
     }
+    return out;
+}
+
+std::vector<std::string> shared_wires(const Config& config, const NetworkView& network) {
+    std::vector<std::string> out;
+    find_shared_bridges(config, network, out);
+    find_shared_carriers(config, network, out);
     return out;
 }
 

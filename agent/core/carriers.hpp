@@ -8,6 +8,7 @@
 
 #include <map>
 #include <set>
+#include <string>
 #include <vector>
 
 namespace penstock::core {
@@ -27,5 +28,7 @@ Carriers find_carriers(const Config& config, const NetworkView& network,
                        const std::vector<net::PppoeSession>& sessions);
 // The interface, and all below it.
 std::set<int> footing(const Config& config, const NetworkView& network, const std::string& name);
+// What a LAN and an uplink must not share, each in words that say how to part them.
+std::vector<std::string> shared_wires(const Config& config, const NetworkView& network);
 
 } // namespace penstock::core

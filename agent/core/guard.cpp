@@ -237,6 +237,8 @@ Status Guard::put_up_layers() {
     keep_first(first, gate_.set_carried(carriers_.carried));
     keep_first(first, gate_.set_flags(flags()));
     keep_first(first, attach_all());
+    for (auto& shared : shared_wires(config_, network_))
+        keep_first(first, fail(std::move(shared)));
     keep_first(first, tell_gate());
     keep_first(first, tell_mtu());
     keep_first(first, tell_essentials());

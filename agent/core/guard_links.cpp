@@ -154,7 +154,7 @@ Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look&
     if (role != PENSTOCK_LINK_LAN) // it may have been one
         if (auto ok = early_drop_.detach(link.index); !ok)
             return ok;
-    if (is_lan_port(link)) {
+    if (carrier.uplinks.empty() && is_lan_port(link)) {
         shown.role = "lan port";
         for (const auto hook : datapath::kHooks)
             if (hooks_.state(programs_, hook, link.index) != State::absent)

@@ -40,47 +40,6 @@ void check_credentials(const Config& config, Preflight& out) {
         out.wrong.insert(out.wrong.end(), list.begin(), list.end());
 }
 
-// Frames that a bridge carries from one port to another are never routed, so never encrypted.
-void check_bridges(const Config& config, const NetworkView& network, Preflight& out) {
-    const auto bridge_of = [&](const std::string& name) -> const net::Link* {
-        const auto* link = network.find(name);
-        if (link == nullptr)
-            return nullptr;
-        return link->kind == "bridge" ? link : link->master != 0 ? network.find(link->master) : nullptr;
-    };
-    for (const auto& lan : config.lan)
-        for (const auto& uplink : config.uplink) {
-            const auto* bridge = bridge_of(lan);
-            if (bridge != nullptr && bridge == bridge_of(uplink))
-                out.wrong.push_back("LAN " + lan + " and uplink " + uplink + " are on the same bridge " + bridge->name +
-                                    ", which would carry frames past the tunnel; take one of them out: ip link set " +
-                                    (uplink == bridge->name ? lan : uplink) + " nomaster");
-        }
-    for (const auto& lan : config.lan) {
-        const auto* link = network.find(lan);
-        const auto* bridge = link != nullptr && link->master != 0 ? network.find(link->master) : nullptr;
-        if (bridge != nullptr && bridge->kind == "bridge")
-            out.wrong.push_back("LAN " + lan + " is a port of bridge " + bridge->name + "; name " + bridge->name +
-                                " in [lan] interfaces instead");
-    }
-}
-
-// Of two on one wire nobody can tell what a device's frame is and what the uplink's.
-void check_carriers(const Config& config, const NetworkView& network, Preflight& out) {
-    for (const auto& lan : config.lan)
-        for (const auto& uplink : config.uplink) {
-            if (const auto* link = network.find(lan); link != nullptr && link->master != 0)
-                continue; // told as a bridge's port
-            const auto below = footing(config, network, uplink);
-            for (const int one : footing(config, network, lan))
-                if (const auto* link = network.find(one); link != nullptr && below.contains(one)) {
-                    out.wrong.push_back("LAN " + lan + " and uplink " + uplink + " are both carried by " + link->name +
-                                        "; give one of them an interface of its own");
-                    break;
-                }
-        }
-}
-
 void check_addresses(const Config& config, const NetworkView& network, Preflight& out) {
     for (const auto& address : network.addresses) {
         const auto* link = network.find(address.ifindex);
@@ -113,8 +72,8 @@ void check_network(const Config& config, Preflight& out) {
     if (config.api)
         if (auto ok = config.api->check_listen(config.lan); !ok)
             out.wrong.push_back(ok.error().message());
-    check_bridges(config, *network, out);
-    check_carriers(config, *network, out);
+    const auto shared = shared_wires(config, *network);
+    out.wrong.insert(out.wrong.end(), shared.begin(), shared.end());
     check_addresses(config, *network, out);
 }
 

@@ -266,7 +266,55 @@ def uplink_without_ethernet(stage: Stage) -> None:
     stage.restart_tunnel()
 
 
+def carrier_put_into_the_lan_bridge(stage: Stage) -> None:
+    """Somebody makes the uplink's carrier a port of the LAN's bridge, while the agent runs: what a bridge carries is never routed."""
+    stage.open()
+    lab, gateway, agent = stage.lab, stage.lab.topology.gateway, stage.lab.agent
+    gateway.ip(f"link add br-lan address {net.GATEWAY_LAN_MAC} type bridge\naddr flush dev lan0\nlink set lan0 master br-lan\nlink set br-lan up\n"
+               f"addr add {net.GATEWAY_LAN4}/24 dev br-lan\naddr add {net.GATEWAY_LAN6}/64 dev br-lan nodad")
+    configuration = agent.etc / "penstock.toml"
+    before = configuration.read_text(encoding="utf-8")
+    agent.stop()
+    configuration.write_text(before.replace('["lan0"]', '["br-lan"]').replace('["wan0"]', '["ppp0"]\npppoe = ["ppp0@wan0"]'), encoding="utf-8")
+    marker = lab.marker
+    frames = [udp_frame(net.ISP_MAC, THERMOSTAT.mac, source, target, 5683, 5683, marker)
+              for source, target in ((THERMOSTAT.v4, net.TELEMETRY4), (THERMOSTAT.v6, net.TELEMETRY6))]
+
+    def clear_from_the_device() -> Verdict:
+        place = lab.watch()
+        for frame in frames * 3:
+            probe.send_raw(lab.topology.of(THERMOSTAT), frame)
+        return _since(stage, place, 0)
+
+    try:
+        agent.start()
+        must(wait_until(lambda: agent.json("status")["gate"]["state"] == "closed", 10 * lab.slowness), f"{agent.json('status')['gate']}")
+        gateway.ip("link set wan0 master br-lan")
+        verdict = clear_from_the_device()
+        must(not verdict.clear, f"through the bridge: {verdict}")
+        must(wait_until(lambda: "both carried by wan0" in agent.json("status")["gate"].get("problem", ""), 10 * lab.slowness),
+             f"{agent.json('status')['gate']}")
+        verdict = clear_from_the_device()
+        must(not verdict.clear, f"once it is told: {verdict}")
+        with agent.stopped():
+            must(sabotage.detach_programs(lab, ("uplink_egress",)), "no program to detach")
+            verdict = clear_from_the_device()
+            must(verdict.clear, f"control: without the program the judge saw {verdict}")
+        gateway.ip("link set wan0 nomaster")
+        must(wait_until(lambda: agent.json("status")["gate"]["state"] == "closed", 15 * lab.slowness), f"{agent.json('status')['gate']}")
+    finally:
+        agent.stop()
+        configuration.write_text(before, encoding="utf-8")
+        gateway.ip("link set wan0 nomaster", check=False)
+        # Down and up: the flush took its link-local address too.
+        gateway.ip(f"link set lan0 nomaster\nlink del br-lan\nlink set lan0 down\nlink set lan0 up\n"
+                   f"addr add {net.GATEWAY_LAN4}/24 dev lan0\naddr add {net.GATEWAY_LAN6}/64 dev lan0 nodad")
+        agent.start()
+    stage.restart_tunnel()
+
+
 CASES: dict[str, Callable[[Stage], None]] = {
+    "carrier_put_into_the_lan_bridge": carrier_put_into_the_lan_bridge,
     "uplink_is_a_bridge": _over(BRIDGE),
     "uplink_is_a_vlan": _over(TAGGED),
     "uplink_is_a_bond": _over(BOND),
