@@ -171,12 +171,4 @@ bool is_operator(uid_t uid) {
     return std::ranges::find(groups, wanted) != groups.end();
 }
 
-std::set<IpAddress> addresses_in(const nlohmann::json& request) {
-    std::set<IpAddress> out;
-    for (const auto& value : request)
-        if (const auto address = value.is_string() ? IpAddress::parse(value.get_ref<const std::string&>()) : fail(""))
-            out.insert(*address);
-    return out;
-}
-
 } // namespace penstock::core

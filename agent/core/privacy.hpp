@@ -55,7 +55,4 @@ private:
 // Root, and who is in the group that a package makes for operators.
 bool is_operator(uid_t uid);
 
-// The addresses among the values of a request.
-std::set<IpAddress> addresses_in(const nlohmann::json& request);
-
 } // namespace penstock::core

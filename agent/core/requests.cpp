@@ -63,11 +63,21 @@ nlohmann::json answer_to_push(const PolicyManager::PushAnswer& result) {
     return out;
 }
 
-// What it sends shows pseudonyms, but for what the request said.
+// The addresses that a question is about: an answer may name what its reader has named.
+std::set<IpAddress> asked_about(const nlohmann::json& request) {
+    std::set<IpAddress> out;
+    if (text(request, "op") == "explain")
+        for (const auto* key : {"device", "to", "from"})
+            if (const auto address = IpAddress::parse(text(request, key)))
+                out.insert(*address);
+    return out;
+}
+
+// What it sends shows pseudonyms, but for what the request asks about.
 class Veiled final : public Answer {
 public:
     Veiled(std::shared_ptr<Answer> answer, const Privacy& privacy, const nlohmann::json& request)
-        : answer_(std::move(answer)), privacy_(privacy), said_(addresses_in(request)) {}
+        : answer_(std::move(answer)), privacy_(privacy), said_(asked_about(request)) {}
     void send(const nlohmann::json& message) override { answer_->send(privacy_.veil(message, said_)); }
     void finish() override { answer_->finish(); }
     void on_close(std::function<void()> callback) override { answer_->on_close(std::move(callback)); }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from pathlib import Path
 
 from expect import must
 from lab import probe
@@ -38,7 +40,17 @@ def _everything_said(stage: Stage, log_before: int) -> dict[str, str]:
         for form in (command, (*command, "--json")):
             done = agent.cli(*form, check=False)
             said[" ".join(form)] = done.stdout + done.stderr
+    said["devices, guessed"] = _guess(agent.run_dir / "control.sock")
     return said
+
+
+def _guess(control: Path) -> str:
+    """What devices answers to somebody who says addresses, to see which of them it knows."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(control))
+        client.sendall(json.dumps({"op": "devices", "guess": THERMOSTAT.v4, "to": THERMOSTAT.v6, "device": CAMERA.v4}).encode() + b"\n")
+        with client.makefile() as answer:
+            return answer.readline()
 
 
 def _told(text: str) -> list[str]:

@@ -113,7 +113,7 @@ BOOST_AUTO_TEST_CASE(veils_every_text_of_an_answer_but_what_was_said) {
         {"ok", true},
         {"n", 7},
         {"devices", {{{"mac", "02:00:00:00:00:12"}, {"addresses", {"10.20.0.12", "10.20.0.13"}}}}}};
-    const auto said = core::addresses_in({{"op", "explain"}, {"to", "10.20.0.13"}, {"port", 443}});
+    const std::set<IpAddress> said = {*IpAddress::parse("10.20.0.13")};
     const auto shown = veil.veil(answer, said);
     BOOST_TEST(shown["n"] == 7);
     BOOST_TEST(shown["devices"][0]["mac"] == veil.veil_text("02:00:00:00:00:12"));
