@@ -207,13 +207,13 @@ Status PolicyManager::assign_slots(const Candidate& candidate) {
         taken.at(candidate.tables.devices[newcomer].slot) = true;
     if (!candidate.newcomers.empty())
         std::erase_if(slots_, [&](const auto& entry) { return entry.second < taken.size() && taken[entry.second]; });
+    std::vector<std::pair<MacAddress, std::uint32_t>> newcomers;
     for (const auto newcomer : candidate.newcomers) {
         const auto& device = candidate.tables.devices[newcomer];
-        if (auto ok = counters_.assign(device.slot, device.mac); !ok)
-            return ok;
+        newcomers.emplace_back(device.mac, device.slot);
         slots_[device.mac] = device.slot;
     }
-    return {};
+    return counters_.assign(newcomers);
 }
 
 // Reading a policy takes many times what is kept of it. Given back by the worker, and with it the policy before: who

@@ -88,19 +88,23 @@ DeviceCounters Counters::device(std::uint32_t slot) const {
             .last_seen_ns = state->last_seen_ns};
 }
 
-Status Counters::assign(std::uint32_t slot, const MacAddress& owner) const {
-    auto* const state = this->state(slot);
-    const auto cannot = "cannot give slot " + std::to_string(slot) + " to " + owner.str();
-    if (state == nullptr)
-        return fail(cannot + ": there are " + std::to_string(device_state_.entries()));
-    auto ipv6 = flows_ipv6_.open(0);
+Status Counters::assign(const std::vector<std::pair<MacAddress, std::uint32_t>>& newcomers) const {
+    if (newcomers.empty())
+        return {};
+    auto ipv6 = flows_ipv6_.open(0); // all at once: it may be hundreds of megabytes
     if (!ipv6)
-        return tl::unexpected(std::move(ipv6.error()).with(cannot));
-    std::memset(device_state_.at(slot), 0, device_state_.size() / device_state_.entries());
-    if (slot < ipv6->entries())
-        std::memset(ipv6->at(slot), 0, ipv6->size() / ipv6->entries());
-    std::memcpy(state->owner, owner.bytes.data(), sizeof state->owner);
-    state->owned = 1;
+        return tl::unexpected(std::move(ipv6.error()).with("cannot give slots to devices"));
+    for (const auto& [owner, slot] : newcomers) {
+        auto* const state = this->state(slot);
+        if (state == nullptr)
+            return fail("cannot give slot " + std::to_string(slot) + " to " + owner.str() + ": there are " +
+                        std::to_string(device_state_.entries()));
+        std::memset(device_state_.at(slot), 0, device_state_.size() / device_state_.entries());
+        if (slot < ipv6->entries())
+            std::memset(ipv6->at(slot), 0, ipv6->size() / ipv6->entries());
+        std::memcpy(state->owner, owner.bytes.data(), sizeof state->owner);
+        state->owned = 1;
+    }
     return {};
 }
 

@@ -34,8 +34,8 @@ public:
     // Every reason, in its number's order; zeroes too.
     [[nodiscard]] std::vector<DropCount> drops() const;
     [[nodiscard]] DeviceCounters device(std::uint32_t slot) const;
-    // A slot that gets a new owner starts from nothing, flows included.
-    Status assign(std::uint32_t slot, const MacAddress& owner) const;
+    // Slots that get a new owner start from nothing, flows included.
+    Status assign(const std::vector<std::pair<MacAddress, std::uint32_t>>& newcomers) const;
     // Who has which slot: outlives every process, so that a device keeps its counters and flows over restarts.
     [[nodiscard]] std::vector<std::pair<MacAddress, std::uint32_t>> owners(std::uint32_t capacity) const;
 

@@ -99,7 +99,7 @@ BOOST_AUTO_TEST_CASE(a_device_that_left_the_policy_loses_its_replies) {
 BOOST_AUTO_TEST_CASE(a_slot_with_a_new_owner_starts_from_nothing) {
     Gateway gateway;
     BOOST_TEST(gateway.from_device(request()) == "pass");
-    must(gateway.counters.assign(1, mac("02:00:00:00:00:98")));
+    must(gateway.counters.assign({{mac("02:00:00:00:00:98"), 1}}));
     BOOST_TEST(gateway.to_device(reply()) == "no_flow");
     BOOST_TEST(gateway.counters.device(1).out_packets == 0U);
 }

@@ -72,7 +72,7 @@ Gateway::Gateway(Maps maps)
         must(gate.set_tunnel_mtu(tunnel, 0));
     }
     for (std::uint32_t slot = 0; slot < options.device_capacity; slot++)
-        must(counters.assign(slot, mac("02:00:00:00:00:99")));
+        must(counters.assign({{mac("02:00:00:00:00:99"), slot}}));
 
     lan = ifindex_of("lan0");
     wan = ifindex_of("wan0");

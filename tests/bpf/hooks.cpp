@@ -359,8 +359,8 @@ BOOST_AUTO_TEST_CASE(another_device_capacity_makes_new_device_maps_and_keeps_the
     BOOST_TEST(counters.drops().at(PENSTOCK_DROP_NOT_ALLOWED - 1).count == 1U);
     BOOST_TEST(must(datapath::PolicyStore::make(programs)).generation() == gateway.store.generation());
     const auto owner = mac("02:00:00:00:00:97");
-    must(counters.assign(15, owner));
-    BOOST_TEST(!counters.assign(16, owner).has_value());
+    must(counters.assign({{owner, 15}}));
+    BOOST_TEST(!counters.assign({{owner, 16}}).has_value());
 }
 
 BOOST_AUTO_TEST_CASE(refuses_a_folder_that_is_not_on_a_bpffs) {

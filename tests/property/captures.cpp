@@ -171,7 +171,7 @@ BOOST_AUTO_TEST_CASE(the_oracle_and_the_programs_agree_on_real_devices) {
         const Capture capture(path);
         const auto policy = capture.half();
         gateway.enforce(core::to_tables(policy::compile(policy, policy::Time{}), {0}));
-        must(gateway.counters.assign(0, mac(capture.device)));
+        must(gateway.counters.assign({{mac(capture.device), 0}}));
         policy::Gateway oracle(policy, policy::Time{});
         std::map<std::string, Count> by_flow;
         for (std::size_t i = 0; i < capture.frames.size(); i++) {

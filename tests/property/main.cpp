@@ -55,7 +55,7 @@ public:
         for (int sequence = 0; sequence <= 2 * kSequences; sequence++) {
             const auto& policy = sequence <= kSequences ? first : second;
             for (std::uint32_t slot = 0; slot < 3; slot++)
-                must(gateway_.counters.assign(slot, mac("02:00:00:00:00:99")));
+                must(gateway_.counters.assign({{mac("02:00:00:00:00:99"), slot}}));
             world.forget();
             policy::Gateway oracle(policy, policy::Time{});
             for (int i = 0; i < kPackets; i++) {
