@@ -42,7 +42,7 @@ Status start_timer(std::chrono::minutes patience) {
         return fail_errno("cannot find this program", error.value());
     return run({"systemd-run", "--quiet", "--collect", std::string("--unit=") + kTimer,
                 "--on-active=" + std::to_string(patience.count()) + "min", "--timer-property=AccuracySec=1s",
-                self.string(), "setup", "--revert"});
+                "--property=Restart=on-failure", "--property=RestartSec=10s", self.string(), "setup", "--revert"});
 }
 
 fs::path for_now(const Paths& paths) { return paths.run / "penstock.toml"; }
@@ -81,8 +81,9 @@ bool is_covered(const Paths& paths) {
     return !is_first(paths) && fs::equivalent(paths.config(), for_now(paths), error);
 }
 
+// Lazy: a pager that shows the file must not keep it.
 Status uncover(const Paths& paths) {
-    return is_covered(paths) ? run_outside({"umount", paths.config().string()}) : Status{};
+    return is_covered(paths) ? run_outside({"umount", "--lazy", paths.config().string()}) : Status{};
 }
 
 // What a reboot left of a first setup that nobody confirmed: a link into a folder that is gone.
@@ -175,8 +176,10 @@ Status revert(const Paths& paths, Said& said) {
         keep_first(ok, run({"systemctl", "restart", "penstockd.service"}));
         said.push_back("the configuration from before is in force again; the other is " + paths.draft().string());
     }
-    keep_first(ok, take_away(paths.run));
-    (void)run({"systemctl", "stop", std::string(kTimer) + ".timer"});
+    if (ok) // else the timer's unit tries again
+        ok = take_away(paths.run);
+    if (ok)
+        (void)run({"systemctl", "stop", std::string(kTimer) + ".timer"});
     return ok;
 }
 

@@ -35,10 +35,11 @@ ca = ["my-ca.pem"]
 root = "my-root.json"
 )";
 
-// What `mount --bind NEW FILE` and `umount FILE` show, by names: the FILE that is the NEW one, with its own below.
+// What `mount --bind NEW FILE` and `umount --lazy FILE` show, by names: the FILE that is the NEW one, with its own
+// below.
 constexpr const char* kNsenter = R"(case $2 in
 mount) mv "$5" "$5.below" && ln "$4" "$5" ;;
-umount) mv -f "$3.below" "$3" ;;
+umount) mv -f "$4.below" "$4" ;;
 esac)";
 
 struct Desk {
@@ -318,7 +319,7 @@ BOOST_AUTO_TEST_CASE(an_unconfirmed_change_gives_back_what_was_there) {
     BOOST_TEST(desk.gateway_in_force() == "before");
     BOOST_TEST(fs::exists(desk.paths.draft()));
     // The gate is never opened.
-    BOOST_TEST(desk.calls().starts_with("nsenter --mount=/proc/1/ns/mnt umount " + desk.paths.config().string() +
+    BOOST_TEST(desk.calls().starts_with("nsenter --mount=/proc/1/ns/mnt umount --lazy " + desk.paths.config().string() +
                                         "\nsystemctl restart penstockd.service\n"));
     BOOST_REQUIRE(arm(desk.paths, std::chrono::minutes(7), said));
     BOOST_REQUIRE(confirm(desk.paths, said));
