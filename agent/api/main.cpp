@@ -14,9 +14,10 @@ namespace {
 
 using namespace penstock;
 
-Status run(core::ApiSettings settings) {
+Status run(const core::ApiSettings& settings) {
+    api::Service service{.config = *settings.api, .socket = settings.socket};
     boost::asio::io_context io(1);
-    api::Server server(io, std::move(settings));
+    api::Server server(io, service, settings.lan);
     if (auto ok = server.start(); !ok)
         return ok;
     boost::asio::signal_set signals(io, SIGTERM, SIGINT);
@@ -64,7 +65,7 @@ int main(int argc, char** argv) {
     }
     if (check)
         return check_files(file, settings);
-    const auto ok = settings ? run(std::move(*settings)) : tl::unexpected(settings.error());
+    const auto ok = settings ? run(*settings) : tl::unexpected(settings.error());
     if (!ok) {
         log::error("failed", {{"why", ok.error().message()}});
         return 1;

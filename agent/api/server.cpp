@@ -37,10 +37,8 @@ IpAddress address_of(const tcp::endpoint& from) {
 
 } // namespace
 
-Server::Server(asio::io_context& io, core::ApiSettings settings)
-    : io_(io), settings_(std::move(settings)),
-      service_{.config = *settings_.api, .socket = settings_.socket, .limits = limits_},
-      watch_([this] { return tls_files(*settings_.api); }) {}
+Server::Server(asio::io_context& io, Service& service, const std::vector<std::string>& lan)
+    : io_(io), service_(service), lan_(lan), watch_([this] { return tls_files(config()); }) {}
 
 Status Server::start() {
     watch_.reading();
@@ -56,7 +54,7 @@ Status Server::start() {
 }
 
 Result<bool> Server::listen() {
-    if (auto ok = config().check_listen(settings_.lan); !ok)
+    if (auto ok = config().check_listen(lan_); !ok)
         return tl::unexpected(ok.error());
     const auto endpoint = endpoint_of(config().listen);
     const auto context = "cannot listen on " + config().listen.str();
@@ -162,7 +160,7 @@ void Server::look_at_files() {
 // An address comes and goes, also to a LAN.
 void Server::look_at_address() {
     const bool open = acceptor_ && acceptor_->is_open();
-    const auto ok = open ? config().check_listen(settings_.lan) : Status{};
+    const auto ok = open ? config().check_listen(lan_) : Status{};
     const auto listening = !ok ? Result<bool>(tl::unexpected(ok.error())) : open ? Result<bool>(true) : listen();
     if (listening)
         return;

@@ -8,18 +8,21 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace penstock::api {
 
 class Server {
 public:
-    Server(asio::io_context& io, core::ApiSettings settings);
+    // lan: interface names. The service outlives io.
+    Server(asio::io_context& io, Service& service, const std::vector<std::string>& lan);
 
     // An error if it must not or cannot listen as configured; an address that is not there yet is waited for.
     Status start();
 
 private:
-    [[nodiscard]] const core::ApiConfig& config() const { return *settings_.api; }
+    [[nodiscard]] const core::ApiConfig& config() const { return service_.config; }
     Result<bool> listen(); // false: the address is not there
     asio::awaitable<void> accept();
     asio::awaitable<void> tick();
@@ -29,10 +32,9 @@ private:
     void tell_failures();
 
     asio::io_context& io_;
-    const core::ApiSettings settings_;
-    const Limits limits_;
-    Service service_;
-    Admission admission_{limits_};
+    Service& service_;
+    const std::vector<std::string>& lan_;
+    Admission admission_{service_.limits};
     FileWatch watch_;
     std::shared_ptr<asio::ssl::context> tls_;
     std::optional<tcp::acceptor> acceptor_;

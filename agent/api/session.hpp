@@ -13,11 +13,11 @@
 
 namespace penstock::api {
 
-// What all sessions share.
+// What all sessions share, and outlives them: the event loop's end ends those that are left.
 struct Service {
     const core::ApiConfig& config;
     const std::filesystem::path& socket; // penstockd's
-    const Limits& limits;
+    const Limits limits{};
     Counters counters;
     std::size_t connections = 0;
     std::size_t uploads = 0, streams = 0, questions = 0;
