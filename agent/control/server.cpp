@@ -38,6 +38,21 @@ bool somebody_answers(const sockaddr_un& address) {
     return probe && connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
+// So many bytes of what all connections may have under way.
+class Room {
+public:
+    Room(std::shared_ptr<std::atomic<std::size_t>> taken, std::size_t bytes) : taken_(std::move(taken)), bytes_(bytes) {
+        *taken_ += bytes_;
+    }
+    ~Room() { *taken_ -= bytes_; }
+    Room(const Room&) = delete;
+    Room& operator=(const Room&) = delete;
+
+private:
+    std::shared_ptr<std::atomic<std::size_t>> taken_;
+    std::size_t bytes_;
+};
+
 } // namespace
 
 // Kept by the server until it closes, and by an answer that is still to come.
@@ -83,7 +98,7 @@ public:
             return;
         source_ = {};
         socket_.reset();
-        release_body();
+        room_.reset();
         if (on_close_)
             on_close_();
         on_close_ = nullptr;
@@ -169,32 +184,27 @@ private:
                 refuse_and_close("more bytes than any bundle may have: " + policy::describe(policy::kMaxEnvelopeBytes));
                 return false;
             }
-            if (server_.bodies_ + *body_size_ > kMaxBodies) {
+            if (*server_.bodies_ + *body_size_ > kMaxBodies) {
                 body_size_.reset();
                 refuse_and_close("too many bundles at once; try again");
                 return false;
             }
-            server_.bodies_ += *body_size_;
+            room_ = std::make_shared<Room>(server_.bodies_, *body_size_);
             in_.reserve(*body_size_);
         }
         if (in_.size() < *body_size_)
             return false;
-        std::string body;
+        core::Body body{.bytes = {}, .room = std::move(room_)};
         if (in_.size() == *body_size_)
-            body.swap(in_);
+            body.bytes.swap(in_);
         else if (*body_size_ != 0) {
-            body = in_.substr(0, *body_size_);
+            body.bytes = in_.substr(0, *body_size_);
             in_.erase(0, *body_size_);
         }
-        release_body();
+        body_size_.reset();
         busy_ = true;
         server_.requests_.handle(request_, std::move(body), shared_from_this());
         return true;
-    }
-
-    void release_body() {
-        server_.bodies_ -= body_size_.value_or(0);
-        body_size_.reset();
     }
 
     void refuse_and_close(const std::string& why) {
@@ -226,6 +236,7 @@ private:
     std::size_t searched_ = 0; // no newline in in_ before this
     nlohmann::json request_;
     std::optional<std::size_t> body_size_; // bytes that follow request_; none: a line is awaited
+    std::shared_ptr<const Room> room_;     // for them
     bool busy_ = false;                    // a request is being answered; the next one waits
     bool taking_ = false;
     std::chrono::steady_clock::time_point active_ = std::chrono::steady_clock::now();

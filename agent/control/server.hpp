@@ -6,6 +6,7 @@
 #include "agent/base/fd.hpp"
 #include "agent/core/requests.hpp"
 
+#include <atomic>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -52,7 +53,8 @@ private:
     Fd socket_;
     EventLoop::Millis idle_;
     EventSource source_, idle_source_;
-    std::size_t bodies_ = 0; // bytes that connections announced and have not sent whole
+    // Bytes that connections announced, until whoever handles them is done with them; he may outlive the server.
+    std::shared_ptr<std::atomic<std::size_t>> bodies_ = std::make_shared<std::atomic<std::size_t>>(0);
     std::set<std::shared_ptr<Connection>> connections_;
 };
 

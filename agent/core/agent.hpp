@@ -36,7 +36,7 @@ public:
     // says what else in the file has changed and needs a restart. What is no good changes nothing.
     void reload();
 
-    void handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) override;
+    void handle(const nlohmann::json& request, Body body, std::shared_ptr<Answer> answer) override;
 
 private:
     Status close_gate();
@@ -61,9 +61,9 @@ private:
 
     // requests.cpp
     nlohmann::json answer_now(const nlohmann::json& request, const Answer& asker);
-    void reveal(const nlohmann::json& request, std::string body, const std::shared_ptr<Answer>& answer);
-    void carry_out(const nlohmann::json& request, std::string body, const std::shared_ptr<Answer>& answer);
-    void push(const nlohmann::json& request, std::string bundle, const std::shared_ptr<Answer>& answer);
+    void reveal(const nlohmann::json& request, Body body, const std::shared_ptr<Answer>& answer);
+    void carry_out(const nlohmann::json& request, Body body, const std::shared_ptr<Answer>& answer);
+    void push(const nlohmann::json& request, Body bundle, const std::shared_ptr<Answer>& answer);
     void answer_audit(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
     void stream_events(const nlohmann::json& request, const std::shared_ptr<Answer>& answer);
     nlohmann::json tunnel_action(const nlohmann::json& request, const Answer& asker);

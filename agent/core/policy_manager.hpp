@@ -56,7 +56,7 @@ public:
         std::vector<std::string> probes;
     };
     // A bundle, or root documents (root_chain.hpp).
-    void push(std::string bundle, PushOptions options, std::function<void(PushAnswer)> done);
+    void push(Body bundle, PushOptions options, std::function<void(PushAnswer)> done);
 
     // The push that waits to be found well; nullptr: none does, or it is being decided.
     [[nodiscard]] const PendingPush* pending() const {

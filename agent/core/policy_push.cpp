@@ -18,6 +18,7 @@ constexpr std::size_t kMostLines = 200; // of what is said about one push; 100,0
 // One push, from the loop to the worker and back.
 struct PolicyManager::Push {
     std::string bundle;
+    std::shared_ptr<const void> room; // of its bytes
     PushOptions options;
     std::function<void(PushAnswer)> done;
     Verified result = tl::unexpected(Refused{});
@@ -29,9 +30,11 @@ struct PolicyManager::Push {
     Status status;
 };
 
-void PolicyManager::push(std::string bundle, PushOptions options, std::function<void(PushAnswer)> done) {
-    auto job = std::make_shared<Push>(
-        Push{.bundle = std::move(bundle), .options = std::move(options), .done = std::move(done)});
+void PolicyManager::push(Body bundle, PushOptions options, std::function<void(PushAnswer)> done) {
+    auto job = std::make_shared<Push>(Push{.bundle = std::move(bundle.bytes),
+                                           .room = std::move(bundle.room),
+                                           .options = std::move(options),
+                                           .done = std::move(done)});
     const auto work = [this, job] {
         if (policy::is_root_chain(job->bundle))
             take_root(*job);

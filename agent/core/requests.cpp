@@ -93,7 +93,7 @@ private:
 } // namespace
 
 // Who pushes reads what is wrong with what they wrote, in its own words.
-void Agent::handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) {
+void Agent::handle(const nlohmann::json& request, Body body, std::shared_ptr<Answer> answer) {
     const auto op = text(request, "op");
     if (!may_ask(answer->door(), op)) {
         answer->send(refused("the API may not ask for \"" + op + "\""));
@@ -107,7 +107,7 @@ void Agent::handle(const nlohmann::json& request, std::string body, std::shared_
 }
 
 // Only where it can be put on record.
-void Agent::reveal(const nlohmann::json& request, std::string body, const std::shared_ptr<Answer>& answer) {
+void Agent::reveal(const nlohmann::json& request, Body body, const std::shared_ptr<Answer>& answer) {
     const auto op = text(request, "op");
     std::string why;
     if (op != "devices" && op != "events" && op != "audit")
@@ -124,7 +124,7 @@ void Agent::reveal(const nlohmann::json& request, std::string body, const std::s
     carry_out(request, std::move(body), answer);
 }
 
-void Agent::carry_out(const nlohmann::json& request, std::string body, const std::shared_ptr<Answer>& answer) {
+void Agent::carry_out(const nlohmann::json& request, Body body, const std::shared_ptr<Answer>& answer) {
     const auto op = text(request, "op");
     if (op == "push")
         return push(request, std::move(body), answer);
@@ -155,8 +155,8 @@ nlohmann::json Agent::answer_now(const nlohmann::json& request, const Answer& as
     return refused("unknown operation \"" + op + "\"");
 }
 
-void Agent::push(const nlohmann::json& request, std::string bundle, const std::shared_ptr<Answer>& answer) {
-    if (bundle.empty()) {
+void Agent::push(const nlohmann::json& request, Body bundle, const std::shared_ptr<Answer>& answer) {
+    if (bundle.bytes.empty()) {
         answer->send(refused("push needs a bundle: {\"op\":\"push\",\"size\":BYTES} and then its bytes"));
         return answer->finish();
     }

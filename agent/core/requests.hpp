@@ -39,12 +39,19 @@ public:
     [[nodiscard]] virtual Door door() const = 0; // by which socket
 };
 
+// The bytes behind a request, and their share of what all connections may send at once: given back when nobody holds
+// it.
+struct Body {
+    std::string bytes;
+    std::shared_ptr<const void> room;
+};
+
 class Requests {
 public:
     virtual ~Requests() = default;
     // One {"op": ...}, with the bytes that "size" announced; answers {"ok": true, ...} or {"ok": false, "error":
     // "..."}, now or later.
-    virtual void handle(const nlohmann::json& request, std::string body, std::shared_ptr<Answer> answer) = 0;
+    virtual void handle(const nlohmann::json& request, Body body, std::shared_ptr<Answer> answer) = 0;
 };
 
 } // namespace penstock::core

@@ -131,12 +131,13 @@ void Gateway::push_next(const Next& next, Status& status) {
     auto bundle = next();
     if (!bundle)
         return loop_->stop();
-    policies_->push(std::move(*bundle), {.by = {.uid = getuid()}}, [&](const core::PolicyManager::PushAnswer& answer) {
-        status = answer.status;
-        if (!status)
-            return loop_->stop();
-        push_next(next, status);
-    });
+    policies_->push({std::move(*bundle), nullptr}, {.by = {.uid = getuid()}},
+                    [&](const core::PolicyManager::PushAnswer& answer) {
+                        status = answer.status;
+                        if (!status)
+                            return loop_->stop();
+                        push_next(next, status);
+                    });
 }
 
 Status Gateway::push_each(Next next) {

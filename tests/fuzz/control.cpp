@@ -17,7 +17,7 @@ namespace {
 
 class Handler final : public core::Requests {
 public:
-    void handle(const nlohmann::json& request, std::string body, std::shared_ptr<core::Answer> answer) override {
+    void handle(const nlohmann::json& request, core::Body body, std::shared_ptr<core::Answer> answer) override {
         const auto text = [&](const char* key) {
             const auto found = request.find(key);
             return found != request.end() && found->is_string() ? found->get<std::string>() : "";
@@ -28,7 +28,7 @@ public:
                                   port != request.end() && port->is_number_unsigned() ? port->get<std::uint64_t>() : 0);
         if (question && policy_)
             (void)policy::explain(*policy_, policy::now(), *question);
-        answer->send({{"ok", question.has_value()}, {"size", body.size()}, {"request", request}});
+        answer->send({{"ok", question.has_value()}, {"size", body.bytes.size()}, {"request", request}});
         answer->finish();
     }
 

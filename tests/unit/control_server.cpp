@@ -1,9 +1,11 @@
 // The control socket against clients that mean harm or are slow.
 #include "agent/control/server.hpp"
+#include "policy/limits.hpp"
 
 #include <boost/test/unit_test.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -22,9 +24,9 @@ namespace {
 // Answers at once with what it got.
 struct Echo final : core::Requests {
     int handled = 0;
-    void handle(const json& request, std::string body, std::shared_ptr<core::Answer> answer) override {
+    void handle(const json& request, core::Body body, std::shared_ptr<core::Answer> answer) override {
         handled++;
-        answer->send({{"ok", true}, {"request", request}, {"bytes", body.size()}});
+        answer->send({{"ok", true}, {"request", request}, {"bytes", body.bytes.size()}});
         answer->finish();
     }
 };
@@ -45,11 +47,15 @@ struct Lab {
     void serve(core::Requests& requests, EventLoop::Millis idle = std::chrono::seconds(60)) {
         server.reset();
         server = std::move(*control::Server::listen(*loop, folder / "control.sock", requests, idle));
-        client = Fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
+        client = another();
+    }
+    [[nodiscard]] Fd another() const {
+        Fd out(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0));
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::strcpy(address.sun_path, (folder / "control.sock").c_str());
-        BOOST_REQUIRE(connect(client.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        BOOST_REQUIRE(connect(out.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+        return out;
     }
     ~Lab() {
         server.reset();
@@ -176,7 +182,7 @@ BOOST_AUTO_TEST_CASE(closes_who_asks_nothing_and_keeps_who_follows) {
     // Never finishes its answer, as when events are followed.
     struct Follow final : core::Requests {
         std::shared_ptr<core::Answer> kept;
-        void handle(const json&, std::string, std::shared_ptr<core::Answer> answer) override {
+        void handle(const json&, core::Body, std::shared_ptr<core::Answer> answer) override {
             kept = std::move(answer);
             kept->send({{"ok", true}});
         }
@@ -198,12 +204,60 @@ BOOST_AUTO_TEST_CASE(closes_who_asks_nothing_and_keeps_who_follows) {
     }
 }
 
+// Pushes wait for one another: what waits is not to be all of our memory.
+BOOST_AUTO_TEST_CASE(bytes_count_until_whoever_handles_them_is_done) {
+    struct Keep final : core::Requests {
+        core::Body kept;
+        void handle(const json&, core::Body body, std::shared_ptr<core::Answer> answer) override {
+            if (!body.bytes.empty())
+                kept = std::move(body);
+            answer->send({{"ok", true}});
+            answer->finish();
+        }
+    };
+    Lab lab;
+    Keep keep;
+    lab.serve(keep);
+    const auto announce = [](std::size_t size) { return "{\"size\":" + std::to_string(size) + "}\n"; };
+    const auto huge = announce(policy::kMaxEnvelopeBytes.value);
+    std::array<Fd, 3> more = {lab.another(), lab.another(), lab.another()};
+    const auto say = [](const Fd& client, const std::string& text) {
+        BOOST_REQUIRE(send(client.get(), text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size()));
+    };
+    const auto heard = [](const Fd& client) {
+        char buffer[4096];
+        const auto n = recv(client.get(), buffer, sizeof buffer, 0);
+        return std::string(buffer, n > 0 ? static_cast<std::size_t>(n) : 0);
+    };
+    int step = 0;
+    auto timer = *lab.loop->every(std::chrono::milliseconds(30), [&] {
+        switch (step++) {
+        case 0:
+            return say(lab.client, announce(1) + "x");
+        case 1:
+            BOOST_TEST(keep.kept.bytes == "x");
+            return say(more[0], huge);
+        case 2:
+            return say(more[1], huge); // one byte too many, as long as the first is held
+        case 3:
+            BOOST_TEST(heard(more[1]).find("too many bundles at once") != std::string::npos);
+            keep.kept = {};
+            return say(more[2], huge);
+        default:
+            BOOST_TEST(heard(more[2]) == "");
+            lab.loop->stop();
+        }
+    });
+    BOOST_REQUIRE(lab.loop->run().has_value());
+    lab.server.reset(); // before who answers
+}
+
 BOOST_AUTO_TEST_CASE(reads_nothing_more_while_it_answers) {
     struct Slow final : core::Requests {
         std::shared_ptr<core::Answer> kept;
         int handled = 0;
         bool gone = false;
-        void handle(const json&, std::string, std::shared_ptr<core::Answer> answer) override {
+        void handle(const json&, core::Body, std::shared_ptr<core::Answer> answer) override {
             handled++;
             kept = std::move(answer);
             kept->on_close([this] { gone = true; });
