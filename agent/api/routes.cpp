@@ -1,8 +1,10 @@
 #include "agent/api/routes.hpp"
 
+#include "agent/core/pending_push.hpp"
 #include "policy/text.hpp"
 
 #include <algorithm>
+#include <charconv>
 
 namespace penstock::api {
 namespace {
@@ -15,9 +17,42 @@ tl::unexpected<Refusal> refuse(unsigned code, std::string error, std::string all
     return tl::unexpected(Refusal{code, std::move(error), std::move(allow)});
 }
 
-bool* flag_of(Call& call, std::string_view name) { return name == kDryRun ? &call.dry_run : &call.follow; }
+// What is wrong with it; empty: nothing.
+std::string set_flag(bool& flag, std::string_view name, std::string_view value) {
+    flag = value == "true";
+    return flag || value == "false" ? "" : "parameter " + std::string(name) + " is true or false, not " + shown(value);
+}
 
-// "?name", "?name=true" or "?name=false", joined by "&".
+std::string set_wait(Call& call, std::string_view value) {
+    std::uint64_t seconds = 0;
+    const auto* const end = value.data() + value.size();
+    if (const auto read = std::from_chars(value.data(), end, seconds);
+        read.ec != std::errc() || read.ptr != end || seconds < std::uint64_t(core::kShortestWait.count()) ||
+        seconds > std::uint64_t(core::kLongestWait.count()))
+        return "parameter wait_healthy is a number of seconds from " + std::to_string(core::kShortestWait.count()) +
+               " to " + std::to_string(core::kLongestWait.count()) + ", not " + shown(value);
+    call.wait_healthy = seconds;
+    return "";
+}
+
+std::string add_probe(Call& call, std::string_view value) {
+    if (!policy::is_name(value))
+        return "parameter probe is the name of a device, not " + shown(value);
+    if (call.probes.size() == core::kMostProbes)
+        return "there are at most " + std::to_string(core::kMostProbes) + " parameters probe";
+    call.probes.emplace_back(value);
+    return "";
+}
+
+std::string set_parameter(Call& call, std::string_view name, std::string_view value) {
+    if (name == kDryRun)
+        return set_flag(call.dry_run, name, value);
+    if (name == kFollow)
+        return set_flag(call.follow, name, value);
+    return name == kWaitHealthy ? set_wait(call, value) : add_probe(call, value);
+}
+
+// "?name=value", or "?name" for "?name=true", joined by "&".
 tl::expected<Call, Refusal> with_parameters(Call call, std::string_view query) {
     const auto& known = call.route->parameters;
     while (!query.empty()) {
@@ -28,10 +63,11 @@ tl::expected<Call, Refusal> with_parameters(Call call, std::string_view query) {
         const auto value = equals == std::string_view::npos ? "true" : one.substr(equals + 1);
         if (std::ranges::find(known, name) == known.end())
             return refuse(400, std::string(call.route->path) + " has no parameter " + shown(name));
-        if (value != "true" && value != "false")
-            return refuse(400, "parameter " + std::string(name) + " is true or false, not " + shown(value));
-        *flag_of(call, name) = value == "true";
+        if (auto wrong = set_parameter(call, name, value); !wrong.empty())
+            return refuse(400, std::move(wrong));
     }
+    if (!call.probes.empty() && !call.wait_healthy)
+        return refuse(400, "parameter probe goes with wait_healthy");
     return call;
 }
 
@@ -46,7 +82,7 @@ const std::vector<Route>& routes() {
         {"GET", "/metrics", What::metrics, Role::viewer, {}},
         {"GET", "/v1/events", What::events, Role::operating, {kFollow}},
         {"POST", "/v1/explain", What::explain, Role::operating, {}},
-        {"POST", "/v1/bundles", What::bundles, Role::publisher, {kDryRun}},
+        {"POST", "/v1/bundles", What::bundles, Role::publisher, {kDryRun, kWaitHealthy, kProbe}},
     };
     return table;
 }

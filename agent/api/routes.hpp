@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <tl/expected.hpp>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,13 +20,15 @@ struct Route {
     const char* method;
     const char* path;
     What what;
-    core::Role least;                    // who may
-    std::vector<const char*> parameters; // each true or false
+    core::Role least; // who may
+    std::vector<const char*> parameters;
 };
 const std::vector<Route>& routes();
 // A dry run changes nothing: less is needed for it than for a push.
-inline constexpr auto kDryRun = "dry_run";
-inline constexpr auto kFollow = "follow";
+inline constexpr auto kDryRun = "dry_run";           // true or false
+inline constexpr auto kFollow = "follow";            // the same
+inline constexpr auto kWaitHealthy = "wait_healthy"; // seconds
+inline constexpr auto kProbe = "probe";              // name of a device, each in a parameter of its own
 inline constexpr core::Role kLeastForDryRun = core::Role::operating;
 
 // Why there is no answer, as HTTP says it.
@@ -37,6 +41,8 @@ struct Refusal {
 struct Call {
     const Route* route = nullptr;
     bool dry_run = false, follow = false;
+    std::optional<std::uint64_t> wait_healthy;
+    std::vector<std::string> probes;
 };
 tl::expected<Call, Refusal> find_call(std::string_view method, std::string_view target, const Client& client);
 

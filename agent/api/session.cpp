@@ -39,8 +39,13 @@ nlohmann::json question(const char* op) { return {{"op", op}}; }
 
 nlohmann::json events_question(bool follow) { return {{"op", "events"}, {"follow", follow}}; }
 
-nlohmann::json push_question(std::uint64_t size, bool dry_run, const Client& client) {
-    return {{"op", "push"}, {"size", size}, {"dry_run", dry_run}, {"asker", client.asker()}};
+nlohmann::json push_question(std::uint64_t size, const Call& call, const Client& client) {
+    nlohmann::json out = {{"op", "push"}, {"size", size}, {"dry_run", call.dry_run}, {"asker", client.asker()}};
+    if (call.wait_healthy) {
+        out["wait_healthy"] = *call.wait_healthy;
+        out["probe"] = call.probes;
+    }
+    return out;
 }
 
 std::string policy_of(const nlohmann::json& status) {
@@ -146,7 +151,7 @@ asio::awaitable<bool> Session::respond(Parser& parser) {
         co_await stream(call->follow);
         co_return false;
     } else if (call->route->what == What::bundles)
-        answer = co_await push(parser, call->dry_run);
+        answer = co_await push(parser, *call);
     else if (call->route->what == What::explain)
         answer = co_await explain(parser);
     else if (body)
@@ -208,7 +213,7 @@ asio::awaitable<Session::Answer> Session::explain(Parser& parser) {
     co_return co_await ask(What::explain, *request);
 }
 
-asio::awaitable<Session::Answer> Session::push(Parser& parser, bool dry_run) {
+asio::awaitable<Session::Answer> Session::push(Parser& parser, const Call& call) {
     if (parser.chunked() || !parser.content_length())
         co_return refused(411, "say the length of the bundle (Content-Length)");
     const auto length = *parser.content_length();
@@ -218,7 +223,7 @@ asio::awaitable<Session::Answer> Session::push(Parser& parser, bool dry_run) {
     if (!seat)
         co_return refused(503, "too many bundles at once; try again");
     Backend backend(stream_.get_executor());
-    const auto request = push_question(length, dry_run, client_);
+    const auto request = push_question(length, call, client_);
     const auto asked = co_await backend.ask(service_.socket, line_of(request), service_.limits.answer);
     if (!asked)
         co_return refused(503, asked.error().message());

@@ -49,7 +49,7 @@ private:
     asio::awaitable<bool> respond(Parser& parser);
     asio::awaitable<Answer> ask(What what, nlohmann::json request);
     asio::awaitable<Answer> explain(Parser& parser);
-    asio::awaitable<Answer> push(Parser& parser, bool dry_run);
+    asio::awaitable<Answer> push(Parser& parser, const Call& call);
     asio::awaitable<bool> forward(Parser& parser, Backend& backend);
     asio::awaitable<void> stream(bool follow);
     asio::awaitable<bool> stream_lines(Backend& backend, bool follow);

@@ -7,8 +7,11 @@
 #include "agent/cli/remote.hpp"
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <iostream>
+#include <optional>
+#include <thread>
 #include <unistd.h>
 #include <vector>
 
@@ -17,7 +20,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kWorthShowing = 1U << 20; // bytes
+constexpr std::size_t kWorthShowing = 1U << 20;               // bytes
+constexpr std::chrono::seconds kAskAgain{1}, kAfterwards{20}; // after the wait: the gateway looks every few seconds
 
 // As penstockd goes through them.
 constexpr std::array kSteps = {"verify", "parse", "compile", "tables", "store", "switch", "compare"};
@@ -41,14 +45,28 @@ std::string show_push(const Json& answer) {
 
 struct Given {
     std::string file;
-    bool dry_run = false;
-    unsigned wait = 0; // seconds; 0: not asked for
-    std::vector<std::string> probes;
+    PushTerms terms;
     Remote remote;
 };
 
-// Says what is in force as soon as it is, then what came of it. Programs get one answer, the last one, with what the
-// first one told.
+std::string show_begun(const Json& begun) {
+    return show_push(begun) + "It goes back by itself at " + human_time(text_of(begun, "waits_until")) +
+           " unless the gateway is found well.\n";
+}
+
+// What came of a push that waited. Programs get one answer, with what the first one told.
+void print_outcome(const Command& command, const Json& begun, Json end) {
+    if (!end.value("ok", false) && !command.json)
+        return command.failed(Error(text_of(end, "error")));
+    for (const char* key : {"version", "changed", "changed_left_out", "took_ms", "waits_until"})
+        if (begun.contains(key))
+            end[key] = begun[key];
+    if (!end.value("ok", false))
+        command.exit_code = kRefused;
+    command.print(end, [](const Json& done) { return text_of(done, "message") + "\n"; });
+}
+
+// Says what is in force as soon as it is, then what came of it.
 void push_and_wait(const Command& command, const Json& request, const std::string& bundle) {
     auto client = Client::connect(command.socket);
     if (!client)
@@ -60,21 +78,13 @@ void push_and_wait(const Command& command, const Json& request, const std::strin
         return command.print(*begun, show_push);
     const auto until = text_of(*begun, "waits_until");
     if (!command.json)
-        std::cout << show_push(*begun) << "It goes back by itself at " << human_time(until)
-                  << " unless the gateway is found well." << std::endl;
+        std::cout << show_begun(*begun) << std::flush;
     auto end = client->await();
     if (!end)
         return command.failed(Error("penstockd went away while the policy waits to be found well; at " + until +
                                     " it goes back by itself (" + end.error().message() +
                                     "); look again: penstock status"));
-    if (!end->value("ok", false) && !command.json)
-        return command.failed(Error(text_of(*end, "error")));
-    for (const char* key : {"changed", "changed_left_out", "took_ms", "waits_until"})
-        if (begun->contains(key))
-            (*end)[key] = (*begun)[key];
-    if (!end->value("ok", false))
-        command.exit_code = kRefused;
-    command.print(*end, [](const Json& done) { return text_of(done, "message") + "\n"; });
+    print_outcome(command, *begun, std::move(*end));
 }
 
 // One line on a terminal, of uploads that one can see go.
@@ -90,14 +100,55 @@ Progress progress_of(std::size_t size) {
     };
 }
 
-void push_elsewhere(const Command& command, const Remote& remote, std::string_view bundle, bool dry_run) {
-    const auto answer = push_to(remote, bundle, dry_run, progress_of(bundle.size()));
+// What the gateway says of its policy tells what came of the push of this version; none: not decided yet.
+std::optional<Json> outcome(const Json& policy, const std::string& version) {
+    const bool in_force = text_of(policy, "version") == version;
+    if (in_force && policy.contains("pending"))
+        return std::nullopt;
+    if (in_force)
+        return Json{{"ok", true}, {"message", "version " + version + " stays in force"}};
+    const auto reverted = policy.value("reverted_from", Json::object());
+    if (text_of(reverted, "version") == version)
+        return Json{{"ok", false},
+                    {"error", "version " + version + " went back: " + text_of(reverted, "why") + "; version " +
+                                  text_of(policy, "version") + " is in force again"},
+                    {"went_back", true}};
+    return Json{{"ok", false},
+                {"error", "version " + version + " was not found well before another policy was pushed: version " +
+                              text_of(policy, "version")}};
+}
+
+// The connection may be what the policy cuts off: who does not hear from the gateway asks again, until it must have
+// decided.
+void wait_elsewhere(const Command& command, const RemoteGateway& gateway, const Json& begun, unsigned seconds) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds) + kAfterwards;
+    if (!command.json)
+        std::cout << show_begun(begun) << std::flush;
+    for (;;) {
+        const auto policy = gateway.policy();
+        if (const auto end = policy ? outcome(*policy, text_of(begun, "version")) : std::nullopt)
+            return print_outcome(command, begun, *end);
+        if (std::chrono::steady_clock::now() > deadline)
+            return command.failed(Error("what came of it is not known: " +
+                                        (policy ? "the gateway has not decided in time" : policy.error().message()) +
+                                        "; look there: penstock status"));
+        std::this_thread::sleep_for(kAskAgain);
+    }
+}
+
+void push_elsewhere(const Command& command, const Given& given, std::string_view bundle) {
+    const auto gateway = RemoteGateway::make(given.remote);
+    if (!gateway)
+        return command.failed(gateway.error());
+    const auto answer = gateway->push(bundle, given.terms, progress_of(bundle.size()));
     if (isatty(STDERR_FILENO) != 0)
         std::fputs("\r\033[K", stderr);
     if (!answer)
         return command.failed(answer.error());
     if (!answer->value("ok", false))
-        return command.failed(Error(text_of(*answer, "error", remote.to + " refused without a reason")));
+        return command.failed(Error(text_of(*answer, "error", given.remote.to + " refused without a reason")));
+    if (answer->contains("waits_until"))
+        return wait_elsewhere(command, *gateway, *answer, given.terms.wait);
     command.print(*answer, show_push);
 }
 
@@ -119,12 +170,12 @@ void run_push(const Command& command, const Given& given) {
     if (!bundle)
         return command.failed(bundle.error());
     if (!given.remote.to.empty())
-        return push_elsewhere(command, given.remote, *bundle, given.dry_run);
-    Json request = {{"op", "push"}, {"size", bundle->size()}, {"dry_run", given.dry_run}};
-    if (given.wait == 0)
+        return push_elsewhere(command, given, *bundle);
+    Json request = {{"op", "push"}, {"size", bundle->size()}, {"dry_run", given.terms.dry_run}};
+    if (given.terms.wait == 0)
         return command.ask_and_print(request, show_push, *bundle);
-    request["wait_healthy"] = given.wait;
-    request["probe"] = given.probes;
+    request["wait_healthy"] = given.terms.wait;
+    request["probe"] = given.terms.probes;
     push_and_wait(command, request, *bundle);
 }
 
@@ -140,15 +191,16 @@ void add_push_command(CLI::App& app, const std::string& socket, int& exit_code) 
                    "  penstock push root-2.json\n"
                    "  penstock push policy.bundle --to gw-1.example:8443 --cert ci.pem --key ci.key --ca ca.pem");
     push->add_option("FILE", given->file, "signed bundle, or root document")->required();
-    push->add_flag("--dry-run", given->dry_run,
+    push->add_flag("--dry-run", given->terms.dry_run,
                    "verify and compile on the gateway, say what would change; change nothing");
-    auto* wait = push->add_option("--wait-healthy", given->wait,
+    auto* wait = push->add_option("--wait-healthy", given->terms.wait,
                                   "go back to the policy before, unless the gateway is well in so many seconds")
                      ->check(CLI::Range(5, 3600));
-    push->add_option("--probe", given->probes, "well is: packets of this device go and come (else: the tunnels are up)")
+    push->add_option("--probe", given->terms.probes,
+                     "well is: packets of this device go and come (else: the tunnels are up)")
         ->needs(wait)
         ->allow_extra_args(false);
-    add_remote_options(*push, given->remote)->excludes(wait); // who is not on the gateway may be cut off by the policy
+    add_remote_options(*push, given->remote);
     push->callback([=] { run_push(*run, *given); });
 }
 

@@ -19,6 +19,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <memory>
 #include <optional>
 
 #include <openssl/err.h>
@@ -119,19 +120,47 @@ std::string alert(const Remote& remote, const error_code& error) {
     }
 }
 
-class Upload {
+std::string target_of(const PushTerms& terms) {
+    std::string out = "/v1/bundles";
+    if (terms.dry_run)
+        out += "?dry_run=true";
+    if (terms.wait != 0)
+        out += (terms.dry_run ? "&" : "?") + ("wait_healthy=" + std::to_string(terms.wait));
+    for (const auto& probe : terms.probes)
+        out += "&probe=" + probe;
+    return out;
+}
+
+// One connection, one question.
+class Exchange {
 public:
-    Upload(const Remote& remote, HostPort place, asio::io_context& io, Context& context)
+    Exchange(const Remote& remote, HostPort place, asio::io_context& io, Context& context)
         : remote_(remote), place_(std::move(place)), stream_(io, context) {}
 
-    asio::awaitable<Result<Json>> run(std::string_view bundle, bool dry_run, const Progress& progress) {
+    asio::awaitable<Result<Json>> get(std::string target) {
         auto ok = co_await connect();
         if (ok)
             ok = co_await handshake();
-        if (ok)
-            co_await announce(bundle.size(), dry_run);
         if (!ok)
             co_return tl::unexpected(ok.error());
+        co_await announce(http::verb::get, target, 0);
+        error_code error;
+        Parser answer;
+        co_await read_header(answer, error);
+        if (!error)
+            co_await http::async_read(stream_, buffer_, answer, into(error));
+        if (error)
+            co_return failed("no answer", error);
+        co_return judge(answer.get());
+    }
+
+    asio::awaitable<Result<Json>> push(std::string_view bundle, std::string target, const Progress& progress) {
+        auto ok = co_await connect();
+        if (ok)
+            ok = co_await handshake();
+        if (!ok)
+            co_return tl::unexpected(ok.error());
+        co_await announce(http::verb::post, target, bundle.size());
         error_code error;
         auto answer = std::make_unique<Parser>();
         co_await read_header(*answer, error);
@@ -192,14 +221,16 @@ private:
     }
 
     // What keeps this from arriving is read afterwards: in TLS 1.3 the other side looks at our certificate only now.
-    asio::awaitable<void> announce(std::size_t size, bool dry_run) {
-        http::request<http::empty_body> request{http::verb::post, dry_run ? "/v1/bundles?dry_run=true" : "/v1/bundles",
-                                                11};
+    // size: bytes that follow.
+    asio::awaitable<void> announce(http::verb verb, const std::string& target, std::size_t size) {
+        http::request<http::empty_body> request{verb, target, 11};
         request.set(http::field::host, remote_.to);
         request.set(http::field::user_agent, "penstock/" PENSTOCK_VERSION);
-        request.set(http::field::content_type, "application/json");
-        request.set(http::field::expect, "100-continue");
-        request.content_length(size);
+        if (size != 0) {
+            request.set(http::field::content_type, "application/json");
+            request.set(http::field::expect, "100-continue");
+            request.content_length(size);
+        }
         request.keep_alive(false);
         http::request_serializer<http::empty_body> serializer{request};
         error_code error;
@@ -265,27 +296,53 @@ Result<HostPort> HostPort::parse(const std::string& text) {
     return out;
 }
 
-Result<Json> push_to(const Remote& remote, std::string_view bundle, bool dry_run, const Progress& progress) {
-    const auto place = HostPort::parse(remote.to);
+struct RemoteGateway::State {
+    Remote remote;
+    HostPort place;
+    Context context{Context::tls_client};
+
+    template <typename Ask> Result<Json> exchange(const Ask& ask) {
+        asio::io_context io(1);
+        Exchange exchange(remote, place, io, context);
+        Result<Json> out = fail("nothing was said");
+        asio::co_spawn(io, ask(exchange), [&](const std::exception_ptr& thrown, Result<Json> result) {
+            if (!thrown)
+                out = std::move(result);
+        });
+        io.run();
+        return out;
+    }
+};
+
+RemoteGateway::RemoteGateway(std::unique_ptr<State> state) : state_(std::move(state)) {}
+RemoteGateway::RemoteGateway(RemoteGateway&&) noexcept = default;
+RemoteGateway::~RemoteGateway() = default;
+
+Result<RemoteGateway> RemoteGateway::make(Remote remote) {
+    auto place = HostPort::parse(remote.to);
     if (!place)
         return tl::unexpected(place.error());
-    Context context(Context::tls_client);
-    SSL_CTX_set_min_proto_version(context.native_handle(), TLS1_3_VERSION);
-    context.set_verify_mode(asio::ssl::verify_peer);
-    if (auto ok = load_certificate(remote, context); !ok)
+    auto state = std::make_unique<State>(State{.remote = std::move(remote), .place = std::move(*place)});
+    SSL_CTX_set_min_proto_version(state->context.native_handle(), TLS1_3_VERSION);
+    state->context.set_verify_mode(asio::ssl::verify_peer);
+    if (auto ok = load_certificate(state->remote, state->context); !ok)
         return tl::unexpected(ok.error());
-    if (auto ok = load_key(remote, context); !ok)
+    if (auto ok = load_key(state->remote, state->context); !ok)
         return tl::unexpected(ok.error());
-    asio::io_context io(1);
-    Upload upload(remote, *place, io, context);
-    Result<Json> out = fail("nothing was said");
-    asio::co_spawn(io, upload.run(bundle, dry_run, progress),
-                   [&](const std::exception_ptr& thrown, Result<Json> result) {
-                       if (!thrown)
-                           out = std::move(result);
-                   });
-    io.run();
-    return out;
+    return RemoteGateway(std::move(state));
+}
+
+Result<Json> RemoteGateway::push(std::string_view bundle, const PushTerms& terms, const Progress& progress) const {
+    return state_->exchange([&](Exchange& exchange) { return exchange.push(bundle, target_of(terms), progress); });
+}
+
+Result<Json> RemoteGateway::policy() const {
+    auto answer = state_->exchange([](Exchange& exchange) { return exchange.get("/v1/policy"); });
+    if (!answer)
+        return answer;
+    if (!answer->value("ok", false))
+        return fail(answer->value("error", state_->remote.to + " refused without a reason"));
+    return answer->value("policy", Json());
 }
 
 } // namespace penstock::cli

@@ -38,8 +38,9 @@ public:
 
     struct PushAnswer {
         Status status;
-        std::string refusal; // name of the refusal, empty if none
-        std::string message; // for a person, when it went well
+        std::string refusal;                  // name of the refusal, empty if none
+        std::string message;                  // for a person, when it went well
+        std::optional<std::uint64_t> version; // of the policy, if that is what was pushed
         // Of a policy that is or would be new, what it changes for whom, as `bundle diff` says it; and how many lines
         // there was no room for.
         std::vector<std::string> changed;

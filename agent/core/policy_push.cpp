@@ -157,6 +157,7 @@ void PolicyManager::pushed(const Push& push) {
         return say_refused(push, push.result.error());
     const auto title = (*push.result)->verified->policy.title();
     auto answer = push.answer;
+    answer.version = (*push.result)->verified->policy.version;
     answer.took = (*push.result)->times.steps();
     if (!push.status) {
         say_of(push, log::Level::error, "bundle_failed", {{"why", push.status.error().message()}});

@@ -50,6 +50,8 @@ nlohmann::json answer_to_push(const PolicyManager::PushAnswer& result) {
         out["error"] = result.status.error().message();
     if (!result.refusal.empty())
         out["refusal"] = result.refusal;
+    if (result.version)
+        out["version"] = *result.version;
     if (!result.changed.empty())
         out["changed"] = result.changed;
     if (result.changed_left_out != 0)

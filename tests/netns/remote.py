@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lab.api import NOBODY, OPERATOR, PORT, PUBLISHER, REVOKED, VIEWER, Api, use
 from lab.pki import Authority
 from lab.stage import READINGS4, Stage
 from lab.system import run, wait_until
-from lab.topology import GATEWAY_LAN4, ISP4, THERMOSTAT, UPLINK4
+from lab.topology import CAMERA, GATEWAY_LAN4, ISP4, THERMOSTAT, UPLINK4
 
 RESIDENT_LIMIT_KIB = 64 * 1024
 MAX_BUNDLE = 128 << 20
@@ -138,6 +139,48 @@ def the_api_knows_its_clients(stage: Stage) -> None:
              and str(record["fingerprint"]).startswith("sha256:") and record["uid"] == user().pw_uid, f"the record: {record}")
         record = _records(stage, "bundle_refused")[-1]
         must(record["client"] == f"dns:{PUBLISHER}" and record["refusal"], f"the record of the refusal: {record}")
+        _nothing_of_a_device(stage, place)
+    stage.push_base()
+
+
+def a_push_from_elsewhere_goes_back(stage: Stage) -> None:
+    """`push --to --wait-healthy`: what shuts a probe out goes back, and who pushed hears of it, though the listener was away meanwhile; what
+    is well stays; a new push ends the wait of the one before."""
+    lab, agent = stage.lab, stage.lab.agent
+
+    def version() -> int:
+        return int(agent.json("status")["policy"]["version"])
+
+    with _listener(stage) as api:
+        stage.push_base()
+        place, before = lab.watch(), version()
+        with lab.flow(THERMOSTAT, READINGS4, stage.rate / 8) as flow:
+            must(flow.wait_for_answers(20, 5 * lab.slowness), "no steady flow")
+            said = api.push(lab.bundles.make("well-from-elsewhere"), PUBLISHER, "--wait-healthy", "600", "--probe", THERMOSTAT.name)
+            must(said.returncode == 0 and "goes back by itself" in said.stdout and f"version {before + 1} stays in force" in said.stdout, f"well: {said}")
+            must(version() == before + 1, "it did not stay")
+            bad = lab.bundles.without_readings()
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(api.push, bad, PUBLISHER, "--wait-healthy", "6", "--probe", THERMOSTAT.name, "--json")
+                must(wait_until(lambda: "pending" in agent.json("status")["policy"], 5 * lab.slowness, 0.05), "no push waits")
+                api.stop()
+                time.sleep(2)
+                api.start()
+                said = waiting.result(timeout=60 * lab.slowness)
+            answer = json.loads(said.stdout)
+            must(said.returncode == 1 and answer["went_back"] and answer["version"] == before + 2 and answer["changed"] and not answer["ok"] and
+                 f"nothing of {THERMOSTAT.name}" in answer["error"], f"not well: {said}")
+            must(version() == before + 1, "it did not go back")
+        record = _records(stage, "policy_reverted")[-1]
+        must(record["version"] == before + 2, f"on record: {record}")
+        again = api.push(lab.bundles.make("nobody-probes"), PUBLISHER, "--wait-healthy", "60", "--probe", "thermostat-13")
+        must(again.returncode == 1 and 'no device "thermostat-13"' in again.stderr and version() == before + 1, f"a probe that is not there: {again}")
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(api.push, lab.bundles.make("overtaken"), PUBLISHER, "--wait-healthy", "60", "--probe", CAMERA.name)
+            must(wait_until(lambda: "pending" in agent.json("status")["policy"], 5 * lab.slowness, 0.05), "no push waits")
+            must(agent.push(lab.bundles.make("overtakes")).accepted, "the next one was refused")
+            said = waiting.result(timeout=60 * lab.slowness)
+        must(said.returncode == 1 and "before another policy was pushed" in said.stderr, f"overtaken: {said}")
         _nothing_of_a_device(stage, place)
     stage.push_base()
 
@@ -329,6 +372,7 @@ def _slow_uploads(api: Api, count: int) -> list["subprocess.Popen[bytes]"]:
 
 CASES = {
     "the_api_knows_its_clients": the_api_knows_its_clients,
+    "a_push_from_elsewhere_goes_back": a_push_from_elsewhere_goes_back,
     "the_api_takes_up_renewed_files": the_api_takes_up_renewed_files,
     "a_hijacked_listener_gains_little": a_hijacked_listener_gains_little,
     "strangers_cost_the_api_little": strangers_cost_the_api_little,

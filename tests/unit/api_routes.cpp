@@ -1,5 +1,6 @@
 // What penstock-api answers, to whom; and that openapi.yaml and agent/cli/README.md say the same.
 #include "agent/api/routes.hpp"
+#include "agent/core/pending_push.hpp"
 
 #include <boost/test/unit_test.hpp>
 
@@ -114,6 +115,28 @@ BOOST_AUTO_TEST_CASE(what_is_not_there_is_said_only_to_clients_with_a_role) {
     BOOST_TEST(code("GET", "/v1/events?follow=yes", Role::operating) == 400U);
     BOOST_TEST(code("GET", "/v1/events?dry_run", Role::operating) == 400U);
     BOOST_TEST(find_call("POST", "/v1/status", {.role = Role::viewer}).error().allow == "GET");
+}
+
+BOOST_AUTO_TEST_CASE(a_push_may_wait_to_be_found_well) {
+    const Client publisher{.name = "dns:x", .role = Role::publisher};
+    const auto call = find_call("POST", "/v1/bundles?wait_healthy=60&probe=thermostat-12&probe=camera_7.b", publisher);
+    BOOST_REQUIRE(call.has_value());
+    BOOST_TEST(call->wait_healthy.value() == 60U);
+    BOOST_TEST((call->probes == std::vector<std::string>{"thermostat-12", "camera_7.b"}));
+    BOOST_TEST(!call->dry_run);
+    std::string most = "wait_healthy=5";
+    for (std::size_t i = 0; i < core::kMostProbes; i++)
+        most += "&probe=a";
+    for (const auto& good : {std::string("wait_healthy=3600"), most})
+        BOOST_TEST(code("POST", "/v1/bundles?" + good, Role::publisher) == 200U, good);
+    for (const auto& bad :
+         {std::string("wait_healthy"), std::string("wait_healthy=4"), std::string("wait_healthy=3601"),
+          std::string("wait_healthy=-5"), std::string("wait_healthy=5s"),
+          std::string("wait_healthy=18446744073709551621"), std::string("probe=a"), most + "&probe=a",
+          std::string("wait_healthy=9&probe="), std::string("wait_healthy=9&probe=a%20b")})
+        BOOST_TEST(code("POST", "/v1/bundles?" + bad, Role::publisher) == 400U, bad);
+    BOOST_TEST(code("POST", "/v1/bundles?wait_healthy=60", Role::operating) == 403U);
+    BOOST_TEST(code("GET", "/v1/events?wait_healthy=60", Role::publisher) == 400U);
 }
 
 BOOST_AUTO_TEST_CASE(a_question_is_read_strictly) {
