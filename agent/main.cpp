@@ -46,7 +46,8 @@ int check_config(const std::string& file) {
     return 0;
 }
 
-// What penstock-api asks at. Without it clients elsewhere hear nothing; the gate is as closed as with it.
+// What penstock-api and penstock-pull ask at. Without it clients elsewhere hear nothing and no bundle is fetched; the
+// gate is as closed as with it.
 std::unique_ptr<control::Server> serve_api(EventLoop& loop, const std::filesystem::path& path, const std::string& user,
                                            core::Requests& requests) {
     auto access = control::Access::api(user);
@@ -64,7 +65,9 @@ Status run(core::Config config) {
         return ok;
     }
     const auto control_path = config.control_socket(), api_path = config.api_socket();
-    const auto api = config.api;
+    const auto user = config.api      ? std::optional(config.api->user)
+                      : config.bundle ? std::optional(config.bundle->user)
+                                      : std::nullopt;
     auto loop = EventLoop::make();
     if (!loop)
         return tl::unexpected(loop.error());
@@ -76,7 +79,7 @@ Status run(core::Config config) {
     auto control = control::Server::listen(**loop, control_path, agent);
     if (!control)
         return tl::unexpected(control.error());
-    const auto api_server = api ? serve_api(**loop, api_path, api->user, agent) : nullptr;
+    const auto api_server = user ? serve_api(**loop, api_path, *user, agent) : nullptr;
     std::vector<EventSource> signals;
     for (const int signal : {SIGTERM, SIGINT}) {
         auto source = (*loop)->on_signal(signal, [&loop] { (*loop)->stop(); });

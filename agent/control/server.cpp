@@ -250,7 +250,7 @@ Server::Server(EventLoop& loop, std::filesystem::path path, core::Requests& requ
 Result<Access> Access::api(const std::string& user) {
     const passwd* entry = getpwnam(user.c_str());
     if (entry == nullptr)
-        return fail("[api] user: there is no user " + user + "; make one: useradd --system " + user);
+        return fail("[api] or [bundle] user: there is no user " + user + "; make one: useradd --system " + user);
     return Access{.door = core::Door::api, .user = entry->pw_uid, .group = entry->pw_gid};
 }
 

@@ -17,9 +17,9 @@ namespace {
 
 constexpr auto kRequired = Section::Need::required;
 constexpr std::uint32_t kAuditDays = 400, kAuditMib = 64;
-constexpr std::array<std::string_view, 13> kSections = {"gateway", "lan",    "api",    "uplink",  "essential",
-                                                        "ike",     "tunnel", "policy", "storage", "privacy",
-                                                        "paths",   "mark",   "routing"};
+constexpr std::array<std::string_view, 14> kSections = {"gateway",   "lan",   "api",    "bundle", "uplink",
+                                                        "essential", "ike",   "tunnel", "policy", "storage",
+                                                        "privacy",   "paths", "mark",   "routing"};
 
 std::vector<std::string> split(std::string_view text, std::string_view separators) {
     std::vector<std::string> out;
@@ -248,6 +248,10 @@ Result<Config> Config::load(const std::filesystem::path& file) {
         auto api = Section("[api]", table, complaints);
         config.api = read_api(api);
     }
+    if (const auto* table = root["bundle"].as_table()) {
+        auto bundle = Section("[bundle]", table, complaints);
+        config.bundle = read_bundle(bundle, config.api ? std::optional(config.api->user) : std::nullopt);
+    }
     const auto api_port = config.api ? std::optional(config.api->listen.port) : std::nullopt;
     if (const auto* essentials = root["essential"].as_array())
         for (const auto& node : *essentials) {
@@ -326,6 +330,8 @@ Result<Config> Config::load(const std::filesystem::path& file) {
             path = folder / path;
     if (config.api)
         config.api->resolve(folder);
+    if (config.bundle)
+        config.bundle->resolve(folder);
     return config;
 }
 

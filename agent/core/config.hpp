@@ -5,6 +5,7 @@
 #include "agent/base/ip.hpp"
 #include "agent/base/result.hpp"
 #include "agent/core/api_config.hpp"
+#include "agent/core/bundle_config.hpp"
 #include "agent/store/audit_log.hpp"
 #include "agent/store/keyring.hpp"
 
@@ -65,7 +66,8 @@ struct Config {
     EspMode esp = EspMode::automatic;
     std::vector<TunnelConfig> tunnels;
 
-    std::optional<ApiConfig> api; // none: penstock-api has nothing to do
+    std::optional<ApiConfig> api;       // none: penstock-api has nothing to do
+    std::optional<BundleConfig> bundle; // none: penstock-pull has nothing to do
 
     std::filesystem::path root; // trust anchor of the policies
     bool lock_on_expiry = false;

@@ -18,6 +18,7 @@ std::string differences(const Config& before, const Config& after) {
     compare("[uplink] host_egress", before.host_egress_open, after.host_egress_open);
     compare("[[essential]]", before.essentials, after.essentials);
     compare("[api]", before.api, after.api);
+    compare("[bundle]", before.bundle, after.bundle);
     compare("[ike] certificate", before.certificate, after.certificate);
     compare("[ike] private_key", before.private_key, after.private_key);
     compare("[ike] ca", before.ca, after.ca);
