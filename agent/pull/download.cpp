@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::size_t kMaxValidator = 1024; // bytes; longer ones are not sent back
 
-// CURLcode is what most of these return.
 using Easy = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 using List = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
 
@@ -85,14 +84,13 @@ void read_header_line(std::string_view line, Header& out) {
 }
 
 // "bytes FIRST-LAST/SIZE" with this first byte, up to the end.
-bool continues_at(std::string_view range, std::uint64_t first) {
+bool continues_at(const std::string& range, std::uint64_t first) {
     const auto wanted = "bytes " + std::to_string(first) + "-";
     if (!range.starts_with(wanted))
         return false;
-    range.remove_prefix(wanted.size());
     std::uint64_t last = 0, size = 0;
     const auto* end = range.data() + range.size();
-    const auto middle = std::from_chars(range.data(), end, last);
+    const auto middle = std::from_chars(range.data() + wanted.size(), end, last);
     if (middle.ec != std::errc{} || middle.ptr == end || *middle.ptr != '/')
         return false;
     const auto rest = std::from_chars(middle.ptr + 1, end, size);

@@ -15,6 +15,7 @@ import healing
 import lans
 import layers
 import mtu
+import pulling
 import pushing
 import recovery
 import remote
@@ -262,6 +263,7 @@ CASES: dict[str, Callable[[Stage], None]] = {
     "identities_stay_inside": identities_stay_inside,
     "a_crash_in_the_middle_of_a_push": a_crash_in_the_middle_of_a_push,
     **pushing.CASES,
+    **pulling.CASES,
     **healing.CASES,
     **layers.CASES,
     **lans.CASES,
@@ -277,5 +279,5 @@ CASES: dict[str, Callable[[Stage], None]] = {
 SAME_ON_EVERY_KERNEL = {"quickstarts_at_once", "rights_keep_hours", "two_managers_fight", "policy_expires", "certificate_is_renewed",
                         "peer_away_for_long", "penstock_ike_hangs", "devices_learn_their_addresses",
                         "keys_change_while_traffic_flows", "state_is_sealed", "state_without_seals_is_taken_over", "storage_key_is_replaced", "audit_tells_who_did_what",
-                         "a_crash_in_the_middle_of_a_push", "identities_stay_inside", *pushing.CASES, *remote.CASES}
+                         "a_crash_in_the_middle_of_a_push", "identities_stay_inside", *pushing.CASES, *pulling.CASES, *remote.CASES}
 WITHOUT_AGENT = {"quickstarts_at_once", "judge_knows_clear_frames", "lab_carries_stock_strongswan"}
