@@ -2,34 +2,19 @@
 
 #include "agent/pull/tls_files.hpp"
 
-#include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <curl/curl.h>
 #include <fcntl.h>
 #include <memory>
-#include <string_view>
-#include <strings.h>
 #include <unistd.h>
 #include <utility>
 
 namespace penstock::pull {
 namespace {
 
-constexpr std::size_t kMaxValidator = 1024; // bytes; longer ones are not sent back
-
 using Easy = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 using List = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
-
-// The last answer's header; those of redirects before it are forgotten.
-struct Header {
-    long status = 0;
-    bool old_http = false;  // 1.x, where the length of a body is not part of the framing
-    bool delimited = false; // there is a length, or chunks
-    Validators validators;
-    std::string range; // Content-Range
-};
 
 } // namespace
 
@@ -37,7 +22,7 @@ struct Transfer {
     const Limits& limits;
     const Download::Stop& stop;
     Body& body;
-    Header header = {};
+    Header header = {}; // of the last answer, after redirects
     std::size_t header_bytes = 0;
     bool resumes = false; // part of the resource was asked for
     bool began = false;   // body is of this answer
@@ -46,56 +31,6 @@ struct Transfer {
 };
 
 namespace {
-
-std::string_view trimmed(std::string_view text) {
-    while (!text.empty() && (text.back() == '\r' || text.back() == '\n' || text.back() == ' '))
-        text.remove_suffix(1);
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
-        text.remove_prefix(1);
-    return text;
-}
-
-bool is_called(std::string_view name, const char* expected) {
-    return name.size() == std::string_view(expected).size() && strncasecmp(name.data(), expected, name.size()) == 0;
-}
-
-void read_header_line(std::string_view line, Header& out) {
-    if (line.starts_with("HTTP/")) {
-        out = {};
-        out.old_http = line.starts_with("HTTP/1");
-        const auto blank = std::min(line.find(' '), line.size() - 1);
-        std::from_chars(line.data() + blank + 1, line.data() + line.size(), out.status);
-        return;
-    }
-    const auto colon = line.find(':');
-    if (colon == std::string_view::npos)
-        return;
-    const auto name = line.substr(0, colon), value = trimmed(line.substr(colon + 1));
-    if (is_called(name, "content-length") || is_called(name, "transfer-encoding"))
-        out.delimited = true;
-    else if (value.size() > kMaxValidator)
-        return;
-    else if (is_called(name, "etag"))
-        out.validators.etag = value;
-    else if (is_called(name, "last-modified"))
-        out.validators.last_modified = value;
-    else if (is_called(name, "content-range"))
-        out.range = value;
-}
-
-// "bytes FIRST-LAST/SIZE" with this first byte, up to the end.
-bool continues_at(const std::string& range, std::uint64_t first) {
-    const auto wanted = "bytes " + std::to_string(first) + "-";
-    if (!range.starts_with(wanted))
-        return false;
-    std::uint64_t last = 0, size = 0;
-    const auto* end = range.data() + range.size();
-    const auto middle = std::from_chars(range.data() + wanted.size(), end, last);
-    if (middle.ec != std::errc{} || middle.ptr == end || *middle.ptr != '/')
-        return false;
-    const auto rest = std::from_chars(middle.ptr + 1, end, size);
-    return rest.ec == std::errc{} && rest.ptr == end && last + 1 == size && last >= first;
-}
 
 bool write_all(int file, const char* data, std::size_t size) {
     while (size > 0) {
@@ -116,8 +51,7 @@ void begin(Transfer& transfer) {
     auto& body = transfer.body;
     const auto& header = transfer.header;
     if (header.status == 206) {
-        if (!transfer.resumes || header.validators.etag != body.validators.etag ||
-            !continues_at(header.range, body.size))
+        if (!transfer.resumes || header.validators.etag != body.validators.etag || !header.continues_at(body.size))
             transfer.wrong = "the server answered with another part than was asked for";
         return;
     }
@@ -135,7 +69,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t size, void* user) {
     if (transfer.header_bytes > transfer.limits.header_bytes)
         transfer.wrong = "the header has more than " + std::to_string(transfer.limits.header_bytes) + " bytes";
     else
-        read_header_line({data, size}, transfer.header);
+        transfer.header.take({data, size});
     return transfer.wrong.empty() ? size : 0;
 }
 

@@ -5,6 +5,7 @@
 #include "agent/base/fd.hpp"
 #include "agent/base/result.hpp"
 #include "agent/core/bundle_config.hpp"
+#include "agent/pull/header.hpp"
 #include "policy/limits.hpp"
 
 #include <chrono>
@@ -27,13 +28,6 @@ struct Limits {
     std::chrono::seconds slow{60}; // over so long
     std::chrono::hours transfer{4};
     std::filesystem::path folder = "/var/tmp"; // on a disk, which a bundle of 128 MiB does not fill as it would memory
-};
-
-// What names one state of a resource (RFC 9110, section 8.8), as the server wrote it; empty: it did not.
-struct Validators {
-    std::string etag, last_modified;
-
-    [[nodiscard]] bool strong() const { return etag.starts_with('"'); }
 };
 
 struct Body {

@@ -68,6 +68,7 @@ BOOST_AUTO_TEST_CASE(fetches_over_https_alone) {
           "https://a.example/ b", "https://a.example/b#c", "https://2001:db8::1/b", "https://[2001:db8::1/b",
           "https://[x]/b", "https://a_\\u00e4.example/b", "https://a.example\\\\@b/c"})
         BOOST_TEST(says(url(bad).error, "[bundle] url "), bad);
+    BOOST_TEST(says(url("https://u:p@a.example/b").error, "must not have a name or password"));
     BOOST_TEST(says(url("https://a.example/" + std::string(2100, 'x')).error, "2048 bytes"));
     for (const auto* good : {"https://a.example", "https://192.0.2.1:8443/b", "https://a.example/x@y:z"})
         BOOST_TEST(url(good).error == "", good);
