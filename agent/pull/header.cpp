@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <strings.h>
 
 namespace penstock::pull {
 namespace {
@@ -16,7 +15,8 @@ std::string_view trimmed(std::string_view text) {
 }
 
 bool is_called(std::string_view name, std::string_view expected) {
-    return name.size() == expected.size() && strncasecmp(name.data(), expected.data(), name.size()) == 0;
+    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
+    return std::ranges::equal(name, expected, {}, lower);
 }
 
 bool can_be_sent_back(std::string_view value) {
