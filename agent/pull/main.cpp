@@ -7,6 +7,7 @@
 #include "agent/pull/tls_files.hpp"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <curl/curl.h>
 #include <iostream>
@@ -62,6 +63,13 @@ private:
     bool ended_ = false, look_ = false;
 };
 
+// On one line: the next one would be another message to systemd, and some of the words are strangers'.
+void tell_status(std::string said, Millis next) {
+    std::ranges::replace_if(said, [](char c) { return c >= 0 && c < ' '; }, ' ');
+    sd_notifyf(0, "STATUS=%s; the next look is in %lld s", said.c_str(),
+               static_cast<long long>(std::chrono::ceil<std::chrono::seconds>(next).count()));
+}
+
 Status run(const core::PullSettings& settings) {
     auto signals = Signals::take();
     if (!signals)
@@ -80,8 +88,7 @@ Status run(const core::PullSettings& settings) {
     while (!signals->ended()) {
         const auto looked = puller.look();
         const auto wait = looked.well ? pacing.after_success() : pacing.after_failure(looked.retry_after);
-        sd_notifyf(0, "STATUS=%s; the next look is in %lld s", looked.said.c_str(),
-                   static_cast<long long>(std::chrono::ceil<std::chrono::seconds>(wait).count()));
+        tell_status(looked.said, wait);
         signals->wait(wait);
     }
     return {};
