@@ -13,6 +13,8 @@
 namespace penstock::pull {
 namespace {
 
+constexpr auto kMend = "; while the gate is closed it needs an [[essential]], see penstock-pull(8)";
+
 using Easy = std::unique_ptr<CURL, decltype(&curl_easy_cleanup)>;
 using List = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
 
@@ -173,7 +175,12 @@ std::string words(CURLcode code, const Transfer& transfer) {
     case CURLE_FILESIZE_EXCEEDED:
         return "more bytes than any bundle may have: " + std::to_string(transfer.limits.bytes);
     case CURLE_OPERATION_TIMEDOUT:
-        return "the server is too slow";
+        return transfer.header.status != 0 ? "the server is too slow"
+                                           : "the server does not answer in time" + std::string(kMend);
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+        return curl_easy_strerror(code) + std::string(kMend);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_SSL_CERTPROBLEM:
