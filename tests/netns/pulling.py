@@ -108,7 +108,18 @@ def bundles_are_pulled(stage: Stage) -> None:
         answer = probe.ask(lab.topology.of(THERMOSTAT), READINGS4, lab.marker, 2 * lab.slowness)
         must(answer.result == probe.ANSWERED, f"a device's right: {answer.result}")
 
+        # Root documents come the same way: here those in force
+        newest = next(path for path in (bundles.directory / "root-4.json", bundles.root()) if path.exists())
+        web.publish(newest)
+        pull.look()
+        must(wait_until(lambda: pull.count("pulled", f"root of penstock-lab version {agent.json('status')['root']['version']} is already in force"), 10 * lab.slowness),
+             f"root documents: {pull.said()[-300:]}")
+
         # A new start of penstockd may decide otherwise
+        web.publish(bundles.make("pulled-again", version=bundles.version + 1, signers=("policy-a",)))
+        told = pull.count("pull_refused")
+        _looked(stage, web, pull)
+        must(wait_until(lambda: pull.count("pull_refused") == told + 1, 10 * lab.slowness), f"not refused: {pull.said()[-300:]}")
         refused = len(_records(stage, "bundle_refused"))
         agent.stop()
         agent.start()
