@@ -122,9 +122,10 @@ void add_bundle_commands(CLI::App& app, int& exit_code) {
 
     auto [root, r] = add("init-root", "make a root document, to be signed", plain(init_root));
     root->add_option("--fleet", r->fleet)->required()->check(check_fleet);
-    root->add_option("--root-key", r->root_keys, "PUB.pem that may sign roots")->required();
+    root->add_option("--root-key", r->root_keys, "PUB.pem, or pkcs11: URI, of a key that may sign roots")->required();
     root->add_option("--root-threshold", r->root_threshold, "how many of them must")->required();
-    root->add_option("--policy-key", r->policy_keys, "PUB.pem that may sign policies")->required();
+    root->add_option("--policy-key", r->policy_keys, "PUB.pem, or pkcs11: URI, of a key that may sign policies")
+        ->required();
     root->add_option("--policy-threshold", r->policy_threshold, "how many of them must")->required();
     root->add_option("--expires", r->expires, "such as 2027-01-01T00:00:00Z")->required()->check(check_time);
     root->add_option("--out", r->out)->required();
@@ -140,9 +141,11 @@ void add_bundle_commands(CLI::App& app, int& exit_code) {
                      "  penstock bundle sign --key a.pem root-2.json      # and as many as the new one does\n"
                      "  penstock push root-2.json");
     rotate->add_option("--root", t->root, "the root document in force")->required();
-    rotate->add_option("--root-key", t->root_keys, "all PUB.pem that may sign roots from now on; default: as before");
+    rotate->add_option("--root-key", t->root_keys,
+                       "all PUB.pem, or URIs, that may sign roots from now on; default: as before");
     rotate->add_option("--root-threshold", t->root_threshold, "how many of them must; default: as before");
-    rotate->add_option("--policy-key", t->policy_keys, "all PUB.pem that may sign policies; default: as before");
+    rotate->add_option("--policy-key", t->policy_keys,
+                       "all PUB.pem, or URIs, that may sign policies; default: as before");
     rotate->add_option("--policy-threshold", t->policy_threshold, "how many of them must; default: as before");
     rotate->add_option("--expires", t->expires, "such as 2028-01-01T00:00:00Z")->required()->check(check_time);
     rotate->add_option("--out", t->out, "the old root and those before it, and behind them the new one")->required();
@@ -154,16 +157,19 @@ void add_bundle_commands(CLI::App& app, int& exit_code) {
     auto [add_signature, s] = add("sign", "add one signature, in place", plain(sign));
     examples(add_signature,
              "  penstock bundle sign --key alice.pem policy.bundle\n"
+             "  penstock bundle sign --key 'pkcs11:token=alice;object=sign' policy.bundle\n"
              "With a key on a machine without a network:\n"
              "  penstock bundle sign --payload policy.pae policy.bundle\n"
              "  openssl pkeyutl -sign -rawin -inkey bob.pem -in policy.pae -out policy.sig      # there\n"
              "  penstock bundle sign --signature policy.sig --public-key bob.pub.pem policy.bundle");
     auto* how = add_signature->add_option_group("one of");
-    auto* secret = how->add_option("--key", s->key, "KEY.pem; asks for the passphrase of an encrypted one");
+    auto* secret =
+        how->add_option("--key", s->key, "KEY.pem, or pkcs11: URI of a key in a token; asks for passphrase or PIN");
     how->add_option("--payload", s->payload, "write what is to be signed (DSSE PAE) to this file; sign nothing");
     auto* made = how->add_option("--signature", s->signature, "add this signature, made elsewhere over the PAE");
     how->require_option(1);
-    auto* by = add_signature->add_option("--public-key", s->public_key, "PUB.pem of that signature")->needs(made);
+    auto* by = add_signature->add_option("--public-key", s->public_key, "PUB.pem, or pkcs11: URI, of that signature")
+                   ->needs(made);
     made->needs(by);
     add_signature->add_option("--passphrase-file", s->passphrase_file, "its first line, in place of asking")
         ->needs(secret);

@@ -1,6 +1,7 @@
 // `penstock bundle init-root|rotate-root`, and what `inspect` and `verify` say of a root document.
 #include "agent/base/file.hpp"
 #include "agent/cli/bundle_answer.hpp"
+#include "agent/cli/signing_key.hpp"
 #include "policy/bundle/root_chain.hpp"
 
 #include <algorithm>
@@ -15,7 +16,7 @@ Result<Role> make_role(const std::vector<std::string>& paths, std::uint64_t thre
                        Root& root) {
     Role role{{}, threshold};
     for (const std::string& path : paths) {
-        const auto key = load_public_key(path);
+        const auto key = named_public_key(path);
         if (!key)
             return tl::unexpected(key.error());
         if (std::ranges::find(role.keys, key->id()) != role.keys.end())

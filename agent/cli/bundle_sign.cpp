@@ -2,6 +2,7 @@
 #include "agent/base/file.hpp"
 #include "agent/cli/bundle_answer.hpp"
 #include "agent/cli/passphrase.hpp"
+#include "agent/cli/signing_key.hpp"
 #include "policy/bundle/signature.hpp"
 #include "policy/payload.hpp"
 
@@ -37,21 +38,15 @@ struct Made {
 using Making = tl::expected<Made, Answer>;
 
 Making sign_here(const Options& options, const Envelope& envelope) {
-    const auto key = load_private_key(options.key, [&] {
-        return options.passphrase_file.empty() ? ask_passphrase("Passphrase of " + options.key + ": ")
-                                               : read_passphrase(options.passphrase_file);
-    });
-    if (!key)
-        return tl::unexpected(failure(key.error()));
-    auto signature = key->sign(envelope.signed_bytes());
-    if (!signature)
-        return tl::unexpected(failure(signature.error()));
-    return Made{key->public_key().id(), std::move(*signature)};
+    auto made = sign_with(options.key, options.passphrase_file, envelope.signed_bytes());
+    if (!made)
+        return tl::unexpected(failure(made.error()));
+    return Made{made->key.id(), std::move(made->signature)};
 }
 
 // Verified before it is taken; of an ECDSA signature with the higher s the lower one is.
 Making signed_elsewhere(const Options& options, const Envelope& envelope) {
-    const auto key = load_public_key(options.public_key);
+    const auto key = named_public_key(options.public_key);
     if (!key)
         return tl::unexpected(failure(key.error()));
     const auto bytes = read_file(options.signature, kMaxSignatureBytes.value);

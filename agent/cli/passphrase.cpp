@@ -62,7 +62,7 @@ Result<Secret> read_passphrase(const std::string& path) {
 Result<Secret> ask_passphrase(const std::string& prompt) {
     const Fd terminal(open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY));
     if (!terminal)
-        return fail("there is no terminal to ask for the passphrase; give --passphrase-file");
+        return fail("there is no terminal to ask on; give --passphrase-file");
     Secret secret;
     secret.text.reserve(kMaxPassphrase); // no copy stays behind
     {

@@ -84,12 +84,14 @@ std::string hex(std::string_view bytes) {
     return out;
 }
 
-std::string sha256_hex(std::string_view bytes) {
+std::string sha256(std::string_view bytes) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned size = 0;
     if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1)
         std::abort(); // SHA-256 is missing from this OpenSSL: no check below would mean anything
-    return hex({reinterpret_cast<const char*>(digest.data()), size});
+    return {reinterpret_cast<const char*>(digest.data()), size};
 }
+
+std::string sha256_hex(std::string_view bytes) { return hex(sha256(bytes)); }
 
 } // namespace penstock::policy

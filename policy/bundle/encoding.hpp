@@ -15,7 +15,8 @@ std::string base64_encode(std::string_view bytes);
 // content.
 Result<std::string> base64_decode(std::string_view text);
 
-std::string hex(std::string_view bytes); // lower case
+std::string hex(std::string_view bytes);    // lower case
+std::string sha256(std::string_view bytes); // 32 bytes
 std::string sha256_hex(std::string_view bytes);
 
 } // namespace penstock::policy

@@ -131,6 +131,14 @@ Result<PublicKey> PublicKey::from_pem(std::string_view pem) {
     return from_handle(handle);
 }
 
+Result<PublicKey> PublicKey::from_point(KeyType type, std::string_view point) {
+    if (type == KeyType::ed25519)
+        return from_der(std::string(kEd25519Prefix).append(point));
+    if (!point.starts_with('\x04'))
+        return fail("is not an uncompressed P-256 public key");
+    return from_der(std::string(kP256Prefix).append(point.substr(1)));
+}
+
 std::string PublicKey::pem() const {
     const Bio bio(BIO_new(BIO_s_mem()));
     if (!bio || PEM_write_bio_PUBKEY(bio.get(), handle_.get()) != 1)

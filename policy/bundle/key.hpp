@@ -38,6 +38,8 @@ public:
     // SubjectPublicKeyInfo in the one DER form that we write: no two ids can name the same key.
     static Result<PublicKey> from_der(std::string_view der);
     static Result<PublicKey> from_pem(std::string_view pem);
+    // Ed25519: the 32 bytes of RFC 8032; P-256: 04 || X || Y.
+    static Result<PublicKey> from_point(KeyType type, std::string_view point);
 
     [[nodiscard]] KeyType type() const { return type_; }
     [[nodiscard]] const std::string& id() const { return id_; } // SHA-256 of the DER, 64 hex digits

@@ -32,6 +32,16 @@ bool is_scalar(const BIGNUM* number, const BIGNUM* order) {
     return BN_is_negative(number) == 0 && BN_is_zero(number) == 0 && BN_cmp(number, order) < 0;
 }
 
+std::optional<std::string> encoded(const ECDSA_SIG* signature) {
+    unsigned char* der = nullptr;
+    const int size = i2d_ECDSA_SIG(signature, &der);
+    if (size <= 0)
+        return std::nullopt;
+    std::string out(reinterpret_cast<char*>(der), static_cast<std::size_t>(size));
+    OPENSSL_free(der);
+    return out;
+}
+
 std::optional<std::string> low_s(std::string_view der) {
     const unsigned char* at = bytes(der);
     const EcdsaSignature read(d2i_ECDSA_SIG(nullptr, &at, static_cast<long>(der.size())));
@@ -49,13 +59,7 @@ std::optional<std::string> low_s(std::string_view der) {
     if (ECDSA_SIG_set0(low.get(), r.get(), s.get()) != 1)
         return std::nullopt;
     [[maybe_unused]] const BIGNUM* const given[] = {r.release(), s.release()}; // low has them now
-    unsigned char* encoded = nullptr;
-    const int size = i2d_ECDSA_SIG(low.get(), &encoded);
-    if (size <= 0)
-        return std::nullopt;
-    std::string out(reinterpret_cast<char*>(encoded), static_cast<std::size_t>(size));
-    OPENSSL_free(encoded);
-    return out;
+    return encoded(low.get());
 }
 
 } // namespace
@@ -68,6 +72,21 @@ std::optional<std::string> canonical_signature(KeyType type, std::string_view si
     std::string s(signature.substr(kEd25519Bytes / 2)); // little endian
     std::ranges::reverse(s);
     return std::string_view(s) < kEd25519Order ? std::optional<std::string>(signature) : std::nullopt;
+}
+
+std::optional<std::string> signature_of_token(KeyType type, std::string_view signature) {
+    if (type != KeyType::p256)
+        return canonical_signature(type, signature);
+    if (signature.size() != 2 * kP256Order.size())
+        return std::nullopt;
+    constexpr int size = static_cast<int>(kP256Order.size());
+    const EcdsaSignature both(ECDSA_SIG_new());
+    Number r(BN_bin2bn(bytes(signature), size, nullptr)), s(BN_bin2bn(bytes(signature) + size, size, nullptr));
+    if (!both || !r || !s || ECDSA_SIG_set0(both.get(), r.get(), s.get()) != 1)
+        return std::nullopt;
+    [[maybe_unused]] const BIGNUM* const given[] = {r.release(), s.release()}; // both has them now
+    const auto der = encoded(both.get());
+    return der ? low_s(*der) : std::nullopt;
 }
 
 } // namespace penstock::policy

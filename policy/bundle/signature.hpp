@@ -15,6 +15,9 @@ namespace penstock::policy {
 // nothing that a key of this type could have made.
 std::optional<std::string> canonical_signature(KeyType type, std::string_view signature);
 
+// The same of what a PKCS #11 token makes: of ECDSA r || s, 32 bytes each (PKCS #11 v2.40 mechanisms, 2.3.1).
+std::optional<std::string> signature_of_token(KeyType type, std::string_view signature);
+
 inline bool is_canonical_signature(KeyType type, std::string_view signature) {
     return canonical_signature(type, signature) == signature;
 }

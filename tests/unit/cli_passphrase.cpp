@@ -1,13 +1,11 @@
 // agent/cli/passphrase: asked on the terminal without showing it, or read from a file that nobody else may read.
-#include "agent/base/fd.hpp"
 #include "agent/base/file.hpp"
 #include "agent/cli/passphrase.hpp"
 #include "tests/unit/policy_fixture.hpp"
+#include "tests/unit/terminal.hpp"
 
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
-#include <pty.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,42 +13,9 @@
 using namespace penstock;
 using namespace penstock::cli;
 using policy::Secret;
+using test::on_terminal, test::Shown;
 
 namespace {
-
-// What the terminal showed, and whether the child was content.
-struct Shown {
-    std::string text;
-    bool content;
-};
-
-// Runs ask in a process with a terminal of its own, and types each line once the prompt for it is there.
-Shown on_terminal(const std::function<bool()>& ask, const std::vector<std::string>& lines) {
-    int master = -1;
-    const pid_t child = forkpty(&master, nullptr, nullptr, nullptr);
-    BOOST_REQUIRE(child >= 0);
-    if (child == 0)
-        _exit(ask() ? 0 : 1);
-    const Fd terminal(master);
-    Shown shown{};
-    char buffer[256];
-    std::size_t typed = 0, prompts = 0;
-    for (ssize_t n = 0; (n = read(master, buffer, sizeof buffer)) > 0;) { // EIO once the child is gone
-        shown.text.append(buffer, static_cast<std::size_t>(n));
-        for (auto at = shown.text.find(": "); at != std::string::npos; at = shown.text.find(": ", at + 1))
-            prompts++;
-        if (typed < prompts && typed < lines.size()) {
-            BOOST_REQUIRE(write(master, lines[typed].data(), lines[typed].size()) ==
-                          static_cast<ssize_t>(lines[typed].size()));
-            typed++;
-        }
-        prompts = 0;
-    }
-    int status = -1;
-    BOOST_REQUIRE(waitpid(child, &status, 0) == child);
-    shown.content = WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    return shown;
-}
 
 bool is(const Result<Secret>& secret, std::string_view text) { return secret && secret->text == text; }
 
