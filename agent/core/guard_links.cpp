@@ -156,8 +156,9 @@ Status Guard::guard_link(const net::Link& link, Interface& shown, Repairs::Look&
             return ok;
     if (carrier.uplinks.empty() && is_lan_port(link)) {
         shown.role = "lan port";
+        // When programs are replaced, it may still have one of before.
         for (const auto hook : datapath::kHooks)
-            if (hooks_.state(programs_, hook, link.index) != State::absent)
+            if (replace_programs_ || hooks_.state(programs_, hook, link.index) != State::absent)
                 if (auto ok = hooks_.detach(hook, link.index); !ok)
                     return ok;
         return gate_.set_link(link.index, PENSTOCK_LINK_LAN, l2.value_or(0)); // for the witness
