@@ -16,7 +16,8 @@ from gateways import Bench, Gateway, Size
 from lab.system import LabError, Namespace, run
 from results import Row
 
-NAMES = ("forward", "new_flow", "unknown_flood", "tcp", "replace", "memory")
+NAMES = ("forward", "new_flow", "unknown_flood", "tcp", "replace", "memory", "pushes")
+PUSHES = 250            # by rounds: ten thousand in 40
 ROLES = 100             # of "100 distinct policies"
 LINEAR_UP_TO = 1000     # devices: beyond, a list of rules is no picture but a wait
 LONG, ENOUGH = 60.0, 3  # seconds of replacing, after which as many rounds are enough
@@ -193,3 +194,5 @@ def measure(bench: Bench, plan: Plan) -> Iterator[Row]:
                     yield from replace(bench, plan, size, suffix)
                 if plan.wants("memory"):
                     yield from memory.measure(bench, size, suffix)
+            if plan.wants("pushes") and devices == min(plan.devices):
+                yield from memory.pushes(bench, own, PUSHES * plan.rounds)

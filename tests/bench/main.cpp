@@ -1,6 +1,7 @@
 // penstock-bench: what tests/bench/run asks of the kernel and of the agent's own code, a subcommand each.
 #include "agent/base/file.hpp"
 #include "agent/base/log.hpp"
+#include "agent/cli/client.hpp"
 #include "tests/bench/attach.hpp"
 #include "tests/bench/clock.hpp"
 #include "tests/bench/gateway.hpp"
@@ -97,6 +98,45 @@ Status write_bundle(const Options& options) {
     return write_file_atomically(options.folder / "policy.bundle", *bundle);
 }
 
+// To the penstockd of this folder, on a connection each, two policies in turn. Tells ten times how many it has pushed
+// and how long each of those took, and goes on when the other end of the pipe says so.
+Status push_all(const Options& options) {
+    const auto fleet = Fleet::make();
+    if (!fleet)
+        return tl::unexpected(fleet.error());
+    const auto root = fleet->root_document();
+    if (!root)
+        return tl::unexpected(root.error());
+    if (auto ok = write_file_atomically(options.folder / "root.json", *root); !ok)
+        return ok;
+    std::cout << nlohmann::json{{"pushes", 0}}.dump() << std::endl;
+    std::vector<std::int64_t> took;
+    std::string line;
+    for (std::uint64_t version = 1; version <= options.plan.rounds; version++) {
+        if (version == 1 && !std::getline(std::cin, line))
+            return {};
+        auto policy = make_policy(options.plan.size, 1 + version % 2);
+        policy.version = version;
+        const auto bundle = fleet->bundle(policy);
+        if (!bundle)
+            return tl::unexpected(bundle.error());
+        const Stopwatch watch;
+        auto client = cli::Client::connect(options.folder / "run" / "control.sock");
+        if (!client)
+            return tl::unexpected(client.error());
+        if (const auto answer = client->ask({{"op", "push"}, {"size", bundle->size()}}, *bundle); !answer)
+            return tl::unexpected(answer.error());
+        took.push_back(watch.wall_ns());
+        if (version % (options.plan.rounds / 10) == 0) {
+            std::cout << nlohmann::json{{"pushes", version}, {"took_ns", took}}.dump() << std::endl;
+            took.clear();
+            if (!std::getline(std::cin, line))
+                return {};
+        }
+    }
+    return {};
+}
+
 Status describe_policy(const Options& options) {
     std::cout
         << nlohmann::json{{"first", describe(options.plan.size, 1)}, {"second", describe(options.plan.size, 2)}}.dump()
@@ -175,6 +215,7 @@ int main(int argc, char** argv) {
     command("drop", "XDP_DROP on lan0", attach_drop);
     command("policy", "the policy as plain JSON", describe_policy);
     command("bundle", "root.json and policy.bundle", write_bundle);
+    command("pushes", "push small policies to a penstockd", push_all);
     command("replace", "push whole policies", replace);
     command("traffic", "frames through gateways",
             [](const Options& o) { return on_one_cpu([](const Plan& p) { return run_traffic(p); }, o); });
