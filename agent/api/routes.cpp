@@ -25,8 +25,9 @@ std::string set_flag(bool& flag, std::string_view name, std::string_view value) 
 
 std::string set_wait(Call& call, std::string_view value) {
     std::uint64_t seconds = 0;
-    const auto* const end = value.data() + value.size();
-    if (const auto read = std::from_chars(value.data(), end, seconds);
+    const std::string text(value);
+    const auto* const end = text.data() + text.size();
+    if (const auto read = std::from_chars(text.data(), end, seconds);
         read.ec != std::errc() || read.ptr != end || seconds < std::uint64_t(core::kShortestWait.count()) ||
         seconds > std::uint64_t(core::kLongestWait.count()))
         return "parameter wait_healthy is a number of seconds from " + std::to_string(core::kShortestWait.count()) +
